@@ -167,7 +167,9 @@ class EngineUsers:
         """End what still runs as this user, carry out `before`, and let others have the number."""
         ended = _end(lent.uid)
         if not ended:
-            log.error("processes of uid %d are still there; nobody gets it again", lent.uid)
+            log.error(
+                "processes of engine user %d did not end; no engine gets that uid again", lent.uid
+            )
         if before is not None:
             before()
         if ended:

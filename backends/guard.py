@@ -236,7 +236,7 @@ async def _relay(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> we
             await response.write(chunk)
         await response.write_eof()
     except (aiohttp.ClientError, TimeoutError):
-        log.warning("the engine broke off in the middle of an answer")
+        log.warning("the engine broke off in the middle of a response")
         if request.transport is not None:
             request.transport.abort()
     return response

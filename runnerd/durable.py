@@ -158,7 +158,7 @@ def storage_errors(what: str = STATE) -> Iterator[None]:
 
 @contextlib.contextmanager
 def disk_errors(what: str = STATE) -> Iterator[None]:
-    """Do the same where other things are done as well: only of errors that a disk alone can have.
+    """As `storage_errors`, around code that does more than write: of errors that only disks have.
 
     For the outermost places, so that no such error is met as a mistake of the daemon's.
     """

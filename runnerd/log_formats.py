@@ -111,5 +111,5 @@ def _field(name: str, value: bytes) -> bytes:
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, str]:
-    """What a line says that it is about."""
+    """What a line of the log is about: the request, runner, model and so on that it names."""
     return {name: str(value) for name in FIELDS if (value := getattr(record, name, None))}

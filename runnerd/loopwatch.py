@@ -78,7 +78,7 @@ class LoopWatch:
         log.warning("the event loop is held for more than %g s by:\n%s", self._limit, shown)
         while not self._alive.wait(self._limit) and not self._stopped.is_set():
             pass
-        log.warning("the event loop goes on after %.2f s", time.monotonic() - since)
+        log.warning("the event loop goes on after it was held for %.2f s", time.monotonic() - since)
 
     def _is_news(self, place: str) -> bool:
         now = time.monotonic()

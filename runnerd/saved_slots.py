@@ -106,7 +106,11 @@ class SavedSlots:
             self._make_folder()
             self._read_lines()
         except OSError as error:
-            log.warning("no slots are kept: %s (%s)", error.strerror, error.filename)
+            log.warning(
+                "what models had evaluated is not kept any more: %s (%s)",
+                error.strerror,
+                error.filename,
+            )
             self._quota = 0
             self._entries.clear()
 
@@ -123,7 +127,9 @@ class SavedSlots:
             try:
                 entry = read_json(path, Entry, most=_LINE_BYTES)
             except OSError as error:
-                log.warning("%s says nothing of saved slots: %s", path.name, error.strerror)
+                log.warning(
+                    "saved slots of which %s should tell are removed: %s", path.name, error.strerror
+                )
                 continue
             if entry.stamp == path.stem and all(Path(name).name == name for name in entry.names):
                 self._entries[entry.stamp] = entry

@@ -34,7 +34,7 @@ class StopSignals:
 
     def _stopped(self, number: signal.Signals, hurry: Callable[[], None]) -> None:
         if self.stop.is_set():
-            log.warning("%s again: not waiting for answers in flight", number.name)
+            log.warning("%s again: not waiting for the responses that are under way", number.name)
             self.hurry.set()
             hurry()
         self.stop.set()

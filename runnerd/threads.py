@@ -60,7 +60,7 @@ async def run(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 async def run_or_undo(work: Callable[[], T], *, undo: Callable[[T], object]) -> T:
-    """The same for work whose result somebody has to remove.
+    """As `run`, for work that makes something which has to be removed where nobody gets it.
 
     When cancelled too late, `undo` is called with the result, in a thread as well.
     """
@@ -68,14 +68,14 @@ async def run_or_undo(work: Callable[[], T], *, undo: Callable[[T], object]) -> 
 
 
 async def run_or_close(work: Callable[[], C]) -> C:
-    """The same for work whose result somebody has to close: that opens a file."""
+    """As `run`, for work that opens a file, which is closed where nobody gets it."""
     return await _carry_out(work, undo=lambda opened: opened.close())
 
 
 async def run_stoppable(
     work: Callable[[Stop], T], *, undo: Callable[[T], object] | None = None
 ) -> T:
-    """The same for work that takes long: when cancelled, it is asked to stop."""
+    """As `run`, for work that takes long: when cancelled, it is asked to stop."""
     stop = Stop()
     return await _carry_out(lambda: work(stop), stop=stop, undo=undo)
 
@@ -104,7 +104,7 @@ class _Call(Generic[T]):
         return self._work() if self._first.acquire(blocking=False) else None
 
     def call_off(self) -> bool:
-        """Whether it had not begun; it never will then."""
+        """Keep work from beginning; False where it has begun already."""
         return self._first.acquire(blocking=False)
 
 

@@ -40,7 +40,7 @@ class ControlSocket:
         self._seen: tuple[int, int] | None = None
 
     def open(self) -> socket.socket:
-        """Listen, in place of whatever went.  Raises errors.StartupError."""
+        """Listen, again where the socket before was lost.  Raises errors.StartupError."""
         self._listener = listen_unix(self.path, mode=self._mode, group=self._group)
         self._seen = self._listener.bound and self._listener.bound[:2]
         return self._listener

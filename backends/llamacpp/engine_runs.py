@@ -171,7 +171,11 @@ def _make_folders(launch: Launch) -> Launch:
         if launch.slots is not None:
             launch.slots.mkdir(mode=0o700)
     except OSError as error:
-        log.warning("no slots are kept: cannot make %s: %s", launch.slots, error.strerror)
+        log.warning(
+            "what the model evaluates is not kept: cannot make %s: %s",
+            launch.slots,
+            error.strerror,
+        )
         return replace(launch, slots=None)
     return launch
 

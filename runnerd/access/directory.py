@@ -82,7 +82,7 @@ class Directory:
 
     @property
     def has_members(self) -> bool:
-        """Whether a user that has a key may do anything: some only register themselves."""
+        """Whether there is a user with a key who may do anything; who only registered may not."""
         return self._has_members
 
     def user(self, id: str) -> User | None:

@@ -47,7 +47,7 @@ class Policy(Protocol):
         ...
 
     def grants(self, principal: Principal) -> Patterns | None:
-        """The patterns of the models that there are for a principal; None: all there are."""
+        """The patterns of model names that there are for a principal; None: every model."""
         ...
 
     def sees_everything(self, principal: Principal) -> bool:

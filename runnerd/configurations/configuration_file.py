@@ -36,7 +36,7 @@ class Content(NamedTuple):
 
 
 def load(file: Path) -> Content:
-    """Read the file; nothing is in one that is not there.
+    """Read the file; one that is not there counts as empty.
 
     Raises OSError, and Unusable for what has no entry that can be used.
     """

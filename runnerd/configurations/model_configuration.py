@@ -162,7 +162,7 @@ class ModelConfiguration(BackendConfiguration):
         return self
 
     def fingerprint(self) -> str:
-        """What two configurations share exactly if one runner can serve both."""
+        """A text that is equal for two configurations exactly if one runner can serve both."""
         document = self.model_dump(
             by_alias=True,
             exclude_defaults=True,

@@ -42,7 +42,7 @@ class Database:
         return self._writer.problem
 
     def when_opened(self, look: Callable[[sqlite3.Connection], None]) -> None:
-        """Call `look`, in the writer's thread, whenever there is another content than before: at
+        """Call `look`, in the writer's thread, whenever the content may have become another one: at
         the first opening, after a restored backup, and once a database can be used again.
         """
         self._when_opened.append(look)

@@ -91,7 +91,7 @@ def entry_of(model: Model, published: Published = NOTHING) -> LLMRegistryEntry:
 
 
 def filled(entry: LLMRegistryEntry, found: LLMRegistryEntry) -> LLMRegistryEntry:
-    """An entry with what describes the model filled in where nothing was said: with `found`."""
+    """An entry in which what nobody has said of the model is filled in from `found`."""
     lacking = {name: getattr(found, name) for name in _DESCRIPTIVE if not getattr(entry, name)}
     return msgspec.structs.replace(entry, **lacking)
 

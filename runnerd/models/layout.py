@@ -184,7 +184,11 @@ class Layout:
                     log.info("removing the unfinished file %s", path.name)
                     discard(path)
         except OSError as error:
-            log.warning("unfinished files stay: %s (%s)", error.strerror, error.filename)
+            log.warning(
+                "unfinished files of the model store cannot be removed: %s (%s)",
+                error.strerror,
+                error.filename,
+            )
 
     def write(self, path: Path, content: bytes, *, mode: int = 0o640) -> None:
         """Replace a small file so that a crash leaves the old or the new content.
@@ -224,7 +228,7 @@ def tidy(path: Path) -> None:
     try:
         discard(path)
     except OSError as error:
-        log.warning("%s stays for now: %s", path, error.strerror)
+        log.warning("%s is removed at the next start; now: %s", path, error.strerror)
 
 
 def is_intact(path: Path, size: int, stamp: int | None) -> bool:

@@ -118,7 +118,9 @@ def _token(body: bytes, realm: URL) -> str:
     try:
         document = msgspec.json.decode(body, type=_Token)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise SourceFailure(f"{realm.host} answered nonsense when asked for a token") from error
+        raise SourceFailure(
+            f"{realm.host} answered without a token that can be read when asked for one"
+        ) from error
     token = document.token or document.access_token
     if not token or not token.isascii() or not token.isprintable():
         raise SourceFailure(f"{realm.host} gave no usable token")

@@ -154,6 +154,9 @@ async def _ask(helper: str, server: str) -> Credentials | None:
     try:
         response = msgspec.json.decode(printed, type=_HelperResponse)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        log.warning("the credential helper %s answered nonsense", helper)
+        log.warning(
+            "the credential helper %s printed no credentials that can be read; none are sent",
+            helper,
+        )
         return None
     return Credentials(response.username, response.secret) if response.secret else None

@@ -36,7 +36,7 @@ class UnwantedResponse(StreamError):
 
 def broken_off() -> StreamError:
     """The error of a stream that ended before its response did."""
-    return StreamError({"message": "the engine's answer broke off"})
+    return StreamError({"message": "the engine's response broke off"})
 
 
 def written(document: Any, type: str = "") -> bytes:

@@ -30,7 +30,7 @@ class UnreadStream(Protocol):
         ...
 
     def give_up(self) -> None:
-        """End: others wait.  It is not looked after any more."""
+        """End the stream, since others wait for its place; it is looked after no more."""
         ...
 
 

@@ -33,7 +33,7 @@ class EngineUnreachable(EngineFailure):
 
 
 def unforeseen(error: BaseException, *, runner: str, backend: str, loading: bool) -> EngineFailure:
-    """The failure that an error means which nobody foresaw; its traceback goes to the log.
+    """The failure to tell of an error that nobody foresaw, whose traceback goes to the log.
 
     `runner` and `backend` are names for people, `loading` says that the engine never was ready.
     """

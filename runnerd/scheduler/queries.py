@@ -61,7 +61,7 @@ class Queries:
         return min((time for time in times if time is not None), default=None)
 
     def held_back_until(self, key: RunnerKey) -> float | None:
-        """Return when a place is kept for others no more; None where no time decides that."""
+        """When a place that is kept for others is free for all; None where no time decides it."""
         return self._books.held_back_until(key)
 
     # on view

@@ -36,7 +36,7 @@ class RunnerChange:
 
 
 class Changes:
-    """Tells whoever has subscribed, at once."""
+    """Tells whoever has subscribed what becomes of runners, at once."""
 
     def __init__(self, sharing: Sharing, launch_specs: LaunchSpecs) -> None:
         self._sharing = sharing

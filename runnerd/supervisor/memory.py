@@ -73,7 +73,8 @@ class Holding:
 
 
 class MemoryAccounts:
-    """Knows needs by key, and looks at the host.  `host` None: nothing is known of devices."""
+    """Knows what runners need of each device, by key, and what the host has.  Without a `host`
+    nothing is known of devices."""
 
     def __init__(
         self, settings: Settings, backends: Mapping[str, Backend], host: HostMemory | None

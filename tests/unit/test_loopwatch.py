@@ -56,7 +56,7 @@ def test_what_holds_the_loop_is_named(
 
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(run())
-    assert of_it(told())[1].startswith("the event loop goes on after")
+    assert of_it(told())[1].startswith("the event loop goes on after it was held for")
 
 
 @pytest.mark.parametrize("loop", LOOPS)

@@ -96,7 +96,7 @@ class Tools:
 
 
 class Tree:
-    """Sources of llama.cpp and what was built of them, in a folder that goes when it is done."""
+    """Sources of llama.cpp and what was built of them, in a folder that is removed at the end."""
 
     def __init__(self, folder: Path, sources: Path, tools: Tools, plan: Plan, log_file: Path):
         self._folder = folder

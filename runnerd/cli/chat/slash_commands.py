@@ -41,7 +41,7 @@ Command = Callable[[Conversation, str], None]
 
 
 class Leave(Exception):
-    """Whoever types wants to go."""
+    """Raised where whoever types wants to end the conversation."""
 
 
 def carry_out(conversation: Conversation, text: str) -> bool:

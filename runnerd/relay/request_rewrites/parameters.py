@@ -190,7 +190,7 @@ def _members(said: Mapping[str, object], names: dict[str, str]) -> Iterator[tupl
 def _pieces(
     members: dict[str, msgspec.Raw], added: Iterable[bytes], turns: Mapping[str, bytes]
 ) -> Iterator[Buffer]:
-    """Yield an object's text without its end, with `turns` at the connection of the lists that they
+    """Yield an object's text without its end, with `turns` at the front of the lists that they
     name; only large values are pieces of their own.
     """
     text = bytearray(b"{")

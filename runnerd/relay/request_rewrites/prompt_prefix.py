@@ -35,7 +35,7 @@ _decode = msgspec.json.Decoder(list[_Turn]).decode
 
 
 class Opening(NamedTuple):
-    """What is put into one request: a default `system`, and `turns` at the connection of a list."""
+    """What is put into one request: a default `system`, and `turns` at the front of a list."""
 
     system: Mapping[str, object] = {}
     turns: Mapping[str, bytes] = {}
