@@ -85,6 +85,7 @@ function said(name, value) {
 	if (name.endsWith("_seconds")) return seconds(value);
 	if (name.startsWith("bytes") || name.endsWith("_bytes")) return bytes(value);
 	if (/(^(created|started|ended|deadline|expires|last_used|timestamp)|_at)$/.test(name)) return clock(value);
+	if (/context|longest/.test(name)) return `${number(value)} tokens`;
 	return typeof value === "number" ? number(value) : value;
 }
 
