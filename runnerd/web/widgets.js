@@ -52,7 +52,6 @@ export const act = (label, what, work, done, {sure, ...options} = {}) => {
 	return small(label, what, run, options);
 };
 
-// A small button about `what`, which is a part of its name.
 export const small = (label, what, run, more) => button(label, run, {kind: "small", name: `${label} ${what}`, ...more});
 
 export const cross = (name, run, more) => button("", run, {kind: "quiet small", picture: "close", name, ...more});
@@ -89,7 +88,6 @@ function said(name, value) {
 	return typeof value === "number" ? number(value) : value;
 }
 
-// A name of the daemon's as words.
 export const words = name =>
 	name[0].toUpperCase() +
 	name
@@ -248,13 +246,11 @@ export const unfolding = (title, now, content) =>
 
 export const upload = props => h("input", {type: "file", ...props});
 
-// The one file that was chosen.
 export function fileOf({files}) {
 	if (!files[0]) throw new Error("Choose a file.");
 	return files[0];
 }
 
-// The members of `now` that are not as they were.
 export const changed = (before, now) =>
 	Object.fromEntries(Object.entries(now).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(before[name])));
 
