@@ -212,7 +212,13 @@ export function parsed(text, what) {
 
 // A field in which a view is searched; `run` gets what was typed, in small letters.
 export const filter = (label, run) =>
-	input({type: "search", class: "search", placeholder: label, label, on: {input: event => run(event.target.value.toLowerCase())}});
+	input({
+		type: "search",
+		class: "search",
+		placeholder: label.replace(/ by .*/, ""),
+		label,
+		on: {input: event => run(event.target.value.toLowerCase())}
+	});
 
 // A form; `send` gets its button's event, as `doing` takes it.
 export const form = (kind, send, ...content) =>
