@@ -169,6 +169,8 @@ export function picture(url) {
 
 // The request on the screen as lines for curl and for Python.
 
+// What OpenAI's client takes by name.
+const KNOWN = /^(temperature|top_p|max_tokens|seed|stop|tools|(presence|frequency)_penalty|response_format)$/;
 const LONGEST_TEXT = 400; // characters of a picture that are shown
 
 const shell = text => `'${text.replaceAll("'", "'\\''")}'`;
@@ -194,7 +196,13 @@ export function curl(body) {
 
 export function python(body) {
 	const where = socket();
-	const {model, messages, stream, stream_options, ...rest} = shortened(body);
+	const {model, messages, stream, stream_options, ...rest} = shortened(body),
+		named = [],
+		others = {};
+	for (const [name, value] of Object.entries(rest))
+		if (KNOWN.test(name)) named.push(`    ${name}=${literal(value)},`);
+		else others[name] = value;
+	if (Object.keys(others).length) named.push(`    extra_body=${literal(others)},`);
 	const secret = key.get() ? 'os.environ["RUNNERD_KEY"]' : '"unused"';
 	const client = where
 		? `OpenAI(\n    base_url="http://localhost/v1", api_key=${secret},\n    http_client=httpx.Client(transport=httpx.HTTPTransport(uds=${literal(where)})),\n)`
@@ -208,7 +216,7 @@ export function python(body) {
 		"stream = client.chat.completions.create(",
 		`    model=${literal(model)},`,
 		`    messages=${literal(messages)},`,
-		Object.keys(rest).length ? `    extra_body=${literal(rest)},` : null,
+		...named,
 		"    stream=True,",
 		")",
 		"for chunk in stream:",

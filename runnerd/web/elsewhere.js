@@ -82,7 +82,7 @@ export function hubSearch(pull, draw) {
 	];
 }
 
-// What Pantry's registry says of models, here and elsewhere; `pull(name)` as above.
+// What Pantry's registry says of models, here and elsewhere.
 export function catalog(pull, draw) {
 	const now = source(() => get("runnerd/catalog"), draw);
 	const actions = each => [
@@ -101,7 +101,7 @@ export function catalog(pull, draw) {
 				],
 				found
 			),
-			muted("Entries are added and edited with ", h("code", "runnerd catalog"), ".")
+			muted("runnerd catalog adds and edits entries.")
 		]);
 }
 

@@ -1,4 +1,4 @@
-// What the daemon does now: one picture of it for all views, brought up to date by its events; and what views make of it.
+// What the daemon does now: one picture of it for all views, brought up to date by its events.
 import {events, follow, get, source} from "./api.js";
 import {h, show} from "./dom.js";
 import {short} from "./format.js";

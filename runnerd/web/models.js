@@ -229,7 +229,6 @@ const push = tag =>
 		for await (const {type, message} of news(`models/${path(tag)}/push`)) if (type === "success") tell(`${short(tag)}: ${message}`, "good");
 	});
 
-// What becomes of a model's files when it is removed.
 const fate = found =>
 	borrowed(found)
 		? "leaves its borrowed files where they are; it can be imported again"

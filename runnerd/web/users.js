@@ -174,7 +174,7 @@ const showKey = (name, secret) =>
 function restore(look) {
 	const file = upload();
 	const fields = [
-		h("p.dialog-text", "What the daemon knows of users, keys, usage, sessions and jobs is replaced by what the file has."),
+		h("p.dialog-text", "The file takes the place of all users, keys, usage, sessions and jobs."),
 		field("A file of a backup", file)
 	];
 	const send = () => post("runnerd/restore", fileOf(file));

@@ -52,7 +52,6 @@ export const act = (label, what, work, done, {sure, ...options} = {}) => {
 	return small(label, what, run, options);
 };
 
-// A small button about `what`, which is a part of its name.
 export const small = (label, what, run, more) => button(label, run, {kind: "small", name: `${label} ${what}`, ...more});
 
 export const cross = (name, run, more) => button("", run, {kind: "quiet small", picture: "close", name, ...more});
@@ -85,10 +84,10 @@ function said(name, value) {
 	if (name.endsWith("_seconds")) return seconds(value);
 	if (name.startsWith("bytes") || name.endsWith("_bytes")) return bytes(value);
 	if (/(^(created|started|ended|deadline|expires|last_used|timestamp)|_at)$/.test(name)) return clock(value);
+	if (/context|longest/.test(name)) return `${number(value)} tokens`;
 	return typeof value === "number" ? number(value) : value;
 }
 
-// A name of the daemon's as words.
 export const words = name =>
 	name[0].toUpperCase() +
 	name
@@ -213,7 +212,13 @@ export function parsed(text, what) {
 
 // A field in which a view is searched; `run` gets what was typed, in small letters.
 export const filter = (label, run) =>
-	input({type: "search", class: "search", placeholder: label, label, on: {input: event => run(event.target.value.toLowerCase())}});
+	input({
+		type: "search",
+		class: "search",
+		placeholder: label.replace(/ by .*/, ""),
+		label,
+		on: {input: event => run(event.target.value.toLowerCase())}
+	});
 
 // A form; `send` gets its button's event, as `doing` takes it.
 export const form = (kind, send, ...content) =>
@@ -247,13 +252,11 @@ export const unfolding = (title, now, content) =>
 
 export const upload = props => h("input", {type: "file", ...props});
 
-// The one file that was chosen.
 export function fileOf({files}) {
 	if (!files[0]) throw new Error("Choose a file.");
 	return files[0];
 }
 
-// The members of `now` that are not as they were.
 export const changed = (before, now) =>
 	Object.fromEntries(Object.entries(now).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(before[name])));
 

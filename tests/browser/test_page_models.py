@@ -180,7 +180,7 @@ def test_remove(page: Page, daemon: DaemonProcess, gguf: Path, look: str) -> Non
     page.get_by_role("link", name=name, exact=True).click()
     expect(page.get_by_text("in the store", exact=True)).to_be_visible()
     page.get_by_role("button", name="Remove this model").click()
-    expect(page.get_by_role("dialog")).to_contain_text("is deleted from the store")
+    expect(page.get_by_role("dialog")).to_contain_text("frees what no other model shares")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert daemon.http.get(f"/models/{name}").status_code == 200
@@ -210,7 +210,7 @@ def test_remove_a_borrowed_one(
     expect(page.get_by_text("leaves its borrowed files where they are")).to_be_visible()
     page.get_by_role("button", name="Remove this model").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("they stay where they are")
+    expect(dialog).to_contain_text("leaves its borrowed files where they are")
     expect(dialog).not_to_contain_text("deleted")
     dialog.get_by_role("button", name="Remove it").click()
     told(page, f"{name} is removed")
