@@ -2,6 +2,11 @@
 
 Publishers wait for their confirmations side by side on one channel.  When the connection is lost
 each tries again for a while: a message may then be there twice, which every queue here allows.
+
+RabbitMQ confirms a declaration before it is on disk.  A node that is killed within the half second
+that this takes does not find the queue again, and so not what was confirmed in it either.  Nobody
+can ask whether it is there yet.  So nothing is published on a connection before the queue was known
+there for longer than that; a message of ours in it shows that somebody else has waited already.
 """
 
 from __future__ import annotations
@@ -20,6 +25,8 @@ from runnerd.jobs.fleet.broker_channel import Channel
 
 _PATIENCE = 30.0  # seconds
 _PAUSE = Backoff(0.1, 2.0)
+_SETTLES = 2.0
+"""Seconds until a declaration is on disk: several times what it takes."""
 
 
 class Publisher:
@@ -37,7 +44,7 @@ class Publisher:
     async def publish(
         self, queue: str, body: bytes, *, arguments: Mapping[str, Any], priority: int | None = None
     ) -> None:
-        """Put a message into a durable queue; return once the broker has it on disk.
+        """Put a message into a durable queue; return once the broker would find it again.
 
         Raises errors.DatabaseFailure where it has not; it may be there all the same.
         """
@@ -79,7 +86,9 @@ class Publisher:
                 self._see_that_it_may()
                 channel = self._channel = await connection.channel()
             if queue not in self._declared:
-                await channel.declare(queue, arguments)
+                found = await channel.declare(queue, arguments)
+                if not found.messages or arguments.get("x-queue-type") != "stream":
+                    await asyncio.sleep(_SETTLES)  # others publish into ProtoLLM's queues, too
                 self._declared.add(queue)
             return channel
 
