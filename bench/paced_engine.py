@@ -20,6 +20,7 @@ _HELP = (
     "--host (or a Unix socket) --model --alias --no-ui --offline --ctx-size --kv-unified"
     " --embeddings"
 )
+_USAGE = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
 _STARTED = time.time()
 
 
@@ -52,10 +53,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
         time.sleep(float(body["messages"][-1]["content"]))
         with self.lock:
             Handler.running -= 1
-        message = {"role": "assistant", "content": f"{began} {_STARTED}"}
+        text = f"{began} {_STARTED}"
+        if body.get("stream"):
+            self._stream(text)
+            return
+        message = {"role": "assistant", "content": text}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-        self._respond(200, {"object": "chat.completion", "choices": [choice], "usage": usage})
+        self._respond(200, {"object": "chat.completion", "choices": [choice], "usage": _USAGE})
+
+    def _stream(self, text: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for choice, more in (
+            ({"delta": {"role": "assistant", "content": text}, "finish_reason": None}, {}),
+            ({"delta": {}, "finish_reason": "stop"}, {"usage": _USAGE}),
+        ):
+            chunk = {"object": "chat.completion.chunk", "choices": [{"index": 0, **choice}], **more}
+            self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+        self.wfile.write(b"data: [DONE]\n\n")
 
     def _respond(self, status: int, document: object) -> None:
         body = json.dumps(document).encode()
