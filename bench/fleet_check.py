@@ -81,9 +81,10 @@ def script(folder: Path, load: float) -> Path:
 def real(root: Path, site: Site) -> Iterator[RealSite]:
     """Servers, daemons and workers, for the length of a with block."""
     engine = script(root / "engine", site.load)
+    slots = site.slots + 1  # the last slot of a model is people's, and nobody asks here
     environment = {
         "RUNNERD_BACKENDS": json.dumps(
-            {"llama.cpp": {"path": str(engine), "parallel": site.slots, "memory_reserve": 1}}
+            {"llama.cpp": {"path": str(engine), "parallel": slots, "memory_reserve": 1}}
         ),
         "RUNNERD_MAX_RUNNERS": "1",  # as the simulation's hosts have one model each
     }
@@ -100,7 +101,7 @@ def real(root: Path, site: Site) -> Iterator[RealSite]:
                 daemon.import_model(path, f"m{model}")
             found = RealSite(rabbitmq, redis, daemon)
             queues = [f"--queue=m{model}=m{model}" for model in range(site.models)]
-            flags = (*queues, f"--quantum={site.quantum}", "--keep-free=0")
+            flags = (*queues, f"--quantum={site.quantum}")
             stack.enter_context(found.worker(*flags, log=root / f"worker-{host}.log"))
         assert found is not None
         yield found

@@ -37,7 +37,7 @@ class Publisher:
         self._name = name
         self._connection: Connection | None = None
         self._channel: Channel | None = None
-        self._declared: set[str] = set()
+        self._declared: dict[str, float] = {}  # queues, and from when they may be used
         self._opening = asyncio.Lock()
         self._is_closed = False
 
@@ -63,7 +63,8 @@ class Publisher:
     async def _publish(
         self, queue: str, body: bytes, arguments: Mapping[str, Any], priority: int | None
     ) -> None:
-        channel = await self._open(queue, arguments)
+        channel, settled = await self._open(queue, arguments)
+        await asyncio.sleep(max(0.0, settled - time.monotonic()))
         try:
             await channel.publish(queue, body, priority)
         except (BrokerLost, Unconfirmed):
@@ -73,9 +74,11 @@ class Publisher:
                     await self._drop()
             raise
 
-    async def _open(self, queue: str, arguments: Mapping[str, Any]) -> Channel:
-        """A channel on which a queue was declared.  A broker that hangs, or has blocked the
-        connection for want of memory, does not answer a declaration either.
+    async def _open(self, queue: str, arguments: Mapping[str, Any]) -> tuple[Channel, float]:
+        """A channel on which a queue was declared, and from when it may be used.
+
+        A broker that hangs, or has blocked the connection for want of memory, does not answer a
+        declaration either.
         """
         async with self._opening:
             self._see_that_it_may()
@@ -87,10 +90,10 @@ class Publisher:
                 channel = self._channel = await connection.channel()
             if queue not in self._declared:
                 found = await channel.declare(queue, arguments)
-                if not found.messages or arguments.get("x-queue-type") != "stream":
-                    await asyncio.sleep(_SETTLES)  # others publish into ProtoLLM's queues, too
-                self._declared.add(queue)
-            return channel
+                # Others publish into ProtoLLM's queues, too: what is in those shows nothing.
+                is_old = found.messages > 0 and arguments.get("x-queue-type") == "stream"
+                self._declared[queue] = time.monotonic() + (0.0 if is_old else _SETTLES)
+            return channel, self._declared[queue]
 
     def _see_that_it_may(self) -> None:
         if self._is_closed:
