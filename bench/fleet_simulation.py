@@ -14,6 +14,7 @@ import argparse
 import heapq
 import random
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 
@@ -35,6 +36,32 @@ class Site:
     quantum: float = 60.0
     hours: float = 4.0
     naive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A job that comes `at` a time, and takes so many `seconds` of computing."""
+
+    at: float
+    model: int
+    seconds: float
+
+
+def arrivals(site: Site, seed: int) -> Iterator[Arrival]:
+    """Jobs without end; a few models have most of them."""
+    chance, now = random.Random(seed), 0.0
+    weights = [1 / (rank + 1) for rank in range(site.models)]
+    while True:
+        model = chance.choices(range(site.models), weights)[0]
+        yield Arrival(now, model, chance.expovariate(1 / site.service))
+        now += chance.expovariate(_rate(site, now))
+
+
+def _rate(site: Site, now: float) -> float:
+    """Jobs a second."""
+    mean = site.share * site.hosts * site.slots / site.service
+    quiet = 1 - (site.burst - 1) * site.burst_seconds / (site.burst_every - site.burst_seconds)
+    return mean * (site.burst if now % site.burst_every < site.burst_seconds else quiet)
 
 
 @dataclass(slots=True)
@@ -71,17 +98,16 @@ class Outcome:
 
 
 class Simulation:
-    def __init__(self, site: Site, seed: int = 1) -> None:
+    def __init__(self, site: Site, jobs: Iterator[Arrival], seed: int = 1) -> None:
         self.site = site
         self.random = random.Random(seed)
         self.hosts = [Host() for _ in range(site.hosts)]
-        self.queues: list[deque[float]] = [deque() for _ in range(site.models)]
+        self.queues: list[deque[Arrival]] = [deque() for _ in range(site.models)]
         self.outcome = Outcome()
         self.now = 0.0
+        self._jobs = jobs
         self._events: list[tuple[float, int, str, tuple[object, ...]]] = []
         self._count = 0
-        weights = [1 / (rank + 1) for rank in range(site.models)]  # a few models have most jobs
-        self._weights = weights
 
     def at(self, time: float, what: str, *about: object) -> None:
         self._count += 1
@@ -89,7 +115,7 @@ class Simulation:
 
     def run(self) -> Outcome:
         end = self.site.hours * 3600
-        self.at(0.0, "arrival")
+        self._expect()
         for host in range(self.site.hosts):
             self.at(self.random.expovariate(1 / self.site.host_fails_every), "failure", host)
         self.at(1.0, "look")
@@ -98,18 +124,14 @@ class Simulation:
             getattr(self, f"_{what}")(*about)
         return self.outcome
 
-    def _rate(self) -> float:
-        site = self.site
-        mean = site.share * site.hosts * site.slots / site.service
-        quiet = 1 - (site.burst - 1) * site.burst_seconds / (site.burst_every - site.burst_seconds)
-        bursting = self.now % site.burst_every < site.burst_seconds
-        return mean * (site.burst if bursting else quiet)
+    def _expect(self) -> None:
+        if (job := next(self._jobs, None)) is not None:
+            self.at(job.at, "arrival", job)
 
-    def _arrival(self) -> None:
-        model = self.random.choices(range(self.site.models), self._weights)[0]
-        self.queues[model].append(self.now)
-        self.at(self.now + self.random.expovariate(self._rate()), "arrival")
-        self._serve(model)
+    def _arrival(self, job: Arrival) -> None:
+        self.queues[job.model].append(job)
+        self._expect()
+        self._serve(job.model)
 
     def _serve(self, model: int) -> None:
         """Give the jobs of a model to hosts that have it loaded, then to idle ones."""
@@ -135,7 +157,7 @@ class Simulation:
             if host.running or host.away_until > self.now:
                 continue
             has_work = host.model >= 0 and bool(self.queues[host.model])
-            starved = self.now - self.queues[model][0] >= self.site.quantum
+            starved = self.now - self.queues[model][0].at >= self.site.quantum
             if self.site.naive or not has_work or starved:
                 return number
         return None
@@ -146,21 +168,20 @@ class Simulation:
         self.outcome.loads += 1
 
     def _start(self, number: int, model: int) -> None:
-        host, arrived = self.hosts[number], self.queues[model].popleft()
+        host, job = self.hosts[number], self.queues[model].popleft()
         begins = max(self.now, host.ready_at)
-        seconds = self.random.expovariate(1 / self.site.service)
         host.running += 1
-        self.at(begins + seconds, "end", number, host.life, model, arrived, begins)
+        self.at(begins + job.seconds, "end", number, host.life, job, begins)
 
-    def _end(self, number: int, life: int, model: int, arrived: float, begins: float) -> None:
+    def _end(self, number: int, life: int, job: Arrival, begins: float) -> None:
         host = self.hosts[number]
         if host.life != life:  # it failed meanwhile: the job comes again
             self.outcome.again += 1
-            self.queues[model].appendleft(arrived)
-            self._serve(model)
+            self.queues[job.model].appendleft(job)
+            self._serve(job.model)
             return
         host.running -= 1
-        self.outcome.waits.append(begins - arrived)
+        self.outcome.waits.append(begins - job.at)
         self.outcome.busy += self.now - begins
         self._next(number)
 
@@ -172,7 +193,7 @@ class Simulation:
         elif not host.running:
             waiting = [model for model in range(self.site.models) if self.queues[model]]
             if waiting:
-                self._serve(min(waiting, key=lambda model: self.queues[model][0]))
+                self._serve(min(waiting, key=lambda model: self.queues[model][0].at))
 
     def _look(self) -> None:
         """Once a second workers look at queues that starve."""
@@ -198,7 +219,7 @@ def main() -> None:
             site = Site(hosts=options.hosts, hours=options.hours, share=share, naive=naive)
             kind = "first come, first served" if naive else "model-aware"
             print(f"{share:.0%} of the slots' time, {kind}:")
-            print("   ", Simulation(site).run().told(site))
+            print("   ", Simulation(site, arrivals(site, 1)).run().told(site))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from redis.asyncio import Redis as Client
 from runnerd import tasks
 from runnerd.backoff import Backoff
 from runnerd.errors import LeaseLost
-from runnerd.jobs.fleet import journal
+from runnerd.jobs.fleet import journal, publisher
 from runnerd.jobs.fleet.queue import FleetQueue
 from runnerd.jobs.job import JobState
 from runnerd.jobs.queue import Queue
@@ -75,6 +75,12 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     root = tmp_path_factory.mktemp("fleet")
     with running_redis(root / "redis") as redis, running_rabbitmq(root / "rabbitmq") as rabbitmq:
         yield rabbitmq, redis
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No broker is killed here: nobody has to wait until a new journal is on its disk."""
+    monkeypatch.setattr(publisher, "_SETTLES", 0.0)
 
 
 @pytest.fixture

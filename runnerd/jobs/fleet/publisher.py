@@ -2,6 +2,11 @@
 
 Publishers wait for their confirmations side by side on one channel.  When the connection is lost
 each tries again for a while: a message may then be there twice, which every queue here allows.
+
+RabbitMQ confirms a declaration before it is on disk.  A node that is killed within the half second
+that this takes does not find the queue again, and so not what was confirmed in it either.  Nobody
+can ask whether it is there yet.  So nothing is published on a connection before the queue was known
+there for longer than that; a message of ours in it shows that somebody else has waited already.
 """
 
 from __future__ import annotations
@@ -20,6 +25,8 @@ from runnerd.jobs.fleet.broker_channel import Channel
 
 _PATIENCE = 30.0  # seconds
 _PAUSE = Backoff(0.1, 2.0)
+_SETTLES = 2.0
+"""Seconds until a declaration is on disk: several times what it takes."""
 
 
 class Publisher:
@@ -30,14 +37,14 @@ class Publisher:
         self._name = name
         self._connection: Connection | None = None
         self._channel: Channel | None = None
-        self._declared: set[str] = set()
+        self._declared: dict[str, float] = {}  # queues, and from when they may be used
         self._opening = asyncio.Lock()
         self._is_closed = False
 
     async def publish(
         self, queue: str, body: bytes, *, arguments: Mapping[str, Any], priority: int | None = None
     ) -> None:
-        """Put a message into a durable queue; return once the broker has it on disk.
+        """Put a message into a durable queue; return once the broker would find it again.
 
         Raises errors.DatabaseFailure where it has not; it may be there all the same.
         """
@@ -56,7 +63,8 @@ class Publisher:
     async def _publish(
         self, queue: str, body: bytes, arguments: Mapping[str, Any], priority: int | None
     ) -> None:
-        channel = await self._open(queue, arguments)
+        channel, settled = await self._open(queue, arguments)
+        await asyncio.sleep(max(0.0, settled - time.monotonic()))
         try:
             await channel.publish(queue, body, priority)
         except (BrokerLost, Unconfirmed):
@@ -66,9 +74,11 @@ class Publisher:
                     await self._drop()
             raise
 
-    async def _open(self, queue: str, arguments: Mapping[str, Any]) -> Channel:
-        """A channel on which a queue was declared.  A broker that hangs, or has blocked the
-        connection for want of memory, does not answer a declaration either.
+    async def _open(self, queue: str, arguments: Mapping[str, Any]) -> tuple[Channel, float]:
+        """A channel on which a queue was declared, and from when it may be used.
+
+        A broker that hangs, or has blocked the connection for want of memory, does not answer a
+        declaration either.
         """
         async with self._opening:
             self._see_that_it_may()
@@ -79,9 +89,11 @@ class Publisher:
                 self._see_that_it_may()
                 channel = self._channel = await connection.channel()
             if queue not in self._declared:
-                await channel.declare(queue, arguments)
-                self._declared.add(queue)
-            return channel
+                found = await channel.declare(queue, arguments)
+                # Others publish into ProtoLLM's queues, too: what is in those shows nothing.
+                is_old = found.messages > 0 and arguments.get("x-queue-type") == "stream"
+                self._declared[queue] = time.monotonic() + (0.0 if is_old else _SETTLES)
+            return channel, self._declared[queue]
 
     def _see_that_it_may(self) -> None:
         if self._is_closed:
