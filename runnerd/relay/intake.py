@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from runnerd import threads
 from runnerd.access import Principal
-from runnerd.config import Limits
 from runnerd.errors import ClientError, ModelNotFound
+from runnerd.limit_settings import Limits
 from runnerd.models.catalog import Model
 from runnerd.relay.aside import TakesLonger
 from runnerd.relay.body import Body

@@ -24,8 +24,8 @@ from runnerd.access import (
     user_principal,
 )
 from runnerd.backends.interface import EngineFailure
-from runnerd.config import Limits
 from runnerd.errors import ClientError, ModelNotFound
+from runnerd.limit_settings import Limits
 from runnerd.pulls.asker import Asker
 from runnerd.relay import aside
 from runnerd.relay.body import Body

@@ -22,9 +22,9 @@ from pathlib import Path
 from runnerd import threads
 from runnerd.backends.commands import run_command
 from runnerd.backends.sandbox import Sandbox
-from runnerd.config import Limits
 from runnerd.durable import storage_errors
 from runnerd.errors import ClientError, PayloadTooLarge
+from runnerd.limit_settings import Limits
 from runnerd.regular import set_aside
 from runnerd.relay.body import Body
 from runnerd.relay.image_cost import webp_pixels
