@@ -52,7 +52,7 @@ class Limits(BaseModel):
     image_pixels: Bytes = Field(
         2**27,
         gt=0,
-        description="of all images of a request, 3 bytes each in the engine",
+        description="of all images of a request; costly ones count up to three times",
     )
     audio_seconds: Seconds = Field(3600.0, gt=0, description="of all sounds of a request")
     num_ctx: int = Field(

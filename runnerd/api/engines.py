@@ -201,6 +201,7 @@ def _runner(report: RunnerReport) -> dict[str, object]:
         "memory_reserved": dict(report.reserved),
         "memory_used": None if report.held is None else dict(report.held),
         "memory_mapped": report.mapped,
+        "user": report.user,
         "pinned": report.pinned,
         "yields": report.draining,
         "failure": report.failure,

@@ -79,6 +79,7 @@ def _runner(report: RunnerReport, speed: Speed, models: Catalog) -> dict[str, ob
         "state": report.state,
         "memory": _memory(report),
         "mapped": report.mapped,
+        "user": report.user,
         "context": report.context or None,
         "slots": {
             "all": slots,

@@ -16,7 +16,7 @@ from runnerd.units import format_duration, rounded_size
 HEAD = (
     "MODEL", "MODE", "STATE", "CONTEXT", "SLOTS", "WAITING", "TOK/S", "MEMORY", "EXPIRES", "ID",
 )  # fmt: skip
-SPARE = ("ID", "MODE", "CONTEXT", "EXPIRES", "TOK/S", "WAITING")
+SPARE = ("USER", "ID", "MODE", "CONTEXT", "EXPIRES", "TOK/S", "WAITING")
 """Columns that a narrow terminal does without, the first of them first."""
 
 Runner = Mapping[str, Any]
@@ -29,14 +29,16 @@ def ps(options: argparse.Namespace) -> int:
     if options.json:
         print_json(runners)
         return 0
-    print_table(HEAD, [row(runner) for runner in runners], spare=SPARE)
+    own_users = any(runner.get("user") is not None for runner in runners)
+    head = (*HEAD, "USER") if own_users else HEAD
+    print_table(head, [row(runner, user=own_users) for runner in runners], spare=SPARE)
     for line in remarks(overview):
         print(line, file=sys.stderr if not runners else sys.stdout)
     return 0
 
 
-def row(runner: Runner) -> tuple[object, ...]:
-    """A runner as a line of the table."""
+def row(runner: Runner, *, user: bool = False) -> tuple[object, ...]:
+    """A runner as a line of the table; `user`: with whom its engine runs as, if not the daemon."""
     speed, slots = runner["tokens_per_second"], runner["slots"]
     return (
         ", ".join(called(runner)),
@@ -49,6 +51,7 @@ def row(runner: Runner) -> tuple[object, ...]:
         memory(runner),
         expiry(runner),
         runner["id"] or "",
+        *((runner.get("user") or "",) if user else ()),
     )
 
 

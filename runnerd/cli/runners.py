@@ -78,7 +78,8 @@ def unload(options: argparse.Namespace) -> int:
 def described(runner: dict[str, Any]) -> str:
     """Say how a runner serves and what it holds."""
     said = [runner["mode"], runner["state"], f"at once {_slots(runner)}" if _slots(runner) else ""]
-    return ", ".join(part for part in (*said, _memory(runner)) if part)
+    user = f"as uid {runner['user']}" if runner.get("user") is not None else ""
+    return ", ".join(part for part in (*said, _memory(runner), user) if part)
 
 
 def _slots(runner: dict[str, Any]) -> str:

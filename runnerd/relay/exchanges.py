@@ -81,7 +81,7 @@ class Exchanges:
             quarantine,
             parts.pending_models,
             images_dir=parts.images_dir,
-            body_bytes=limits.body_bytes,
+            limits=limits,
         )
         self._context = ExchangeContext(
             parts.supervisor,

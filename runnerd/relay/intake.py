@@ -18,6 +18,7 @@ from typing import NamedTuple
 from runnerd import threads
 from runnerd.access import Principal
 from runnerd.errors import ClientError, ModelNotFound
+from runnerd.limit_settings import Limits
 from runnerd.models.catalog import Model
 from runnerd.relay.aside import TakesLonger
 from runnerd.relay.body import Body
@@ -58,7 +59,7 @@ class _Asked(NamedTuple):
 
 
 class Intake:
-    """Takes requests in.  `images_dir` and `body_bytes` are the transcoder's."""
+    """Takes requests in.  `images_dir` and `limits` are the transcoder's."""
 
     def __init__(
         self,
@@ -69,14 +70,14 @@ class Intake:
         pending_models: PendingModels | None,
         *,
         images_dir: Path,
-        body_bytes: int,
+        limits: Limits,
     ) -> None:
         self._planner = planner
         self._named_models = named_models
         self._permissions = permissions
         self._quarantine = quarantine
         self._pending_models = pending_models
-        self._transcoder = ImageTranscoder(images_dir, body_bytes)
+        self._transcoder = ImageTranscoder(images_dir, limits)
         self._turn = asyncio.Lock()  # one large body after the other: what they become is larger
 
     def plan(self, request: Request, route: Route, principal: Principal) -> Plan | PendingPlan:

@@ -1,8 +1,7 @@
 """Images, sounds, and whatever else stands in a request by its address: held against the limits.
 
 An address would be fetched from the GPU host's network, so only data: URLs pass, and no video.  An
-image of a few kilobytes can be a gigabyte once the engine has decoded it; what it will take is said
-by its first bytes, of every format that engines read.
+image of a few kilobytes can be a gigabyte once the engine has decoded it (`image_cost`).
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -19,19 +17,17 @@ import msgspec
 from runnerd.errors import ClientError, PayloadTooLarge
 from runnerd.limit_settings import Limits
 from runnerd.relay.body import Body, decode_members
+from runnerd.relay.image_cost import image_cost
 from runnerd.relay.sound_length import seconds_of
 
 _MARK = b'_url"'
 _SOUND = b'input_audio"'
+_SOURCE = b'"base64"'  # how Anthropic's images say what they are
 _SILENCE = 2**10  # a body that is no longer has no sound of more than some minutes
 # No encoder escapes ASCII letters or the underscore; a name written so is hiding from a plain
 # search.
 _ESCAPED_NAME = re.compile(rb"\\u00[4-7]")
-_ESCAPED_SPACE = re.compile(rb"\\[nrt]|\\u00(?:20|0[9aAdD])|\s")
 _LEVELS = 8  # engines look for media no deeper: messages, message, content, part, source
-_HEAD = 2**18  # characters of base64 within which a JPEG says its size
-
-_START = 256  # characters before that
 _LITTLE = 2**16  # bytes that cost nothing to copy
 _FIRST = re.compile(rb"\s*(\S)")
 
@@ -43,6 +39,8 @@ def may_have_media(body: Body) -> bool:
     cheapest.
     """
     if b"_" in body and (_MARK in body or (len(body) > _SILENCE and _SOUND in body)):
+        return True
+    if _SOURCE in body:
         return True
     return b"\\" in body and b"\\u00" in body and _ESCAPED_NAME.search(body) is not None
 
@@ -56,24 +54,24 @@ def check_media(body: Body, limits: Limits) -> None:
     seconds = 0.0
     for name, said in _addressed(memoryview(body), _LEVELS):
         if name == "input_audio":
-            seconds += seconds_of(_decoded(said))
+            seconds += seconds_of(_decoded(bytes(said)))
             if seconds > limits.audio_seconds:
                 raise PayloadTooLarge(
                     f"the sounds are longer than {limits.audio_seconds:g} s in all", param=name
                 )
             continue
-        if name != "image_url":
+        if name not in ("image_url", "source"):
             raise ClientError(
                 f"{name} is not supported: media must be sent inline, as images or audio",
                 param=name,
             )
-        if said[:6].lower() != b'"data:':
+        if name == "image_url" and bytes(said[:6]).lower() != b'"data:':
             raise ClientError(
                 "images must be sent inline as data: URLs; the daemon fetches nothing",
                 param="image_url",
             )
         images += 1
-        pixels += _pixels(said)
+        pixels += image_cost(said, bare=name == "source")
         if images > limits.images:
             raise PayloadTooLarge(f"more than {limits.images} images", param="image_url")
         if pixels > limits.image_pixels:
@@ -84,12 +82,12 @@ def check_media(body: Body, limits: Limits) -> None:
 
 class _Address(NamedTuple):
     name: str
-    said: bytes  # as JSON, with its quotation marks
+    said: memoryview  # as JSON, with its quotation marks
 
 
 def _addressed(raw: memoryview, levels: int) -> Iterator[_Address]:
     """Yield what stands in `*_url` members: a text, or an object's `url`, as far as it is looked
-    at; and the `data` of sounds.
+    at; and the `data` of sounds and of Anthropic's images.
 
     What is large is neither copied nor searched at each level.
     """
@@ -103,9 +101,11 @@ def _addressed(raw: memoryview, levels: int) -> Iterator[_Address]:
         for name, value in decode_members(raw).items():
             text = memoryview(value)
             if name.endswith("_url") and (url := _text(text, "url")):
-                yield _Address(name, bytes(url[: _HEAD + _START]))
+                yield _Address(name, url)
+            elif name == "source" and (image := _of_source(text)):
+                yield _Address(name, image)
             elif name == "input_audio" and (sound := _text(text, "data")):
-                yield _Address(name, bytes(sound))
+                yield _Address(name, sound)
             elif bytes(text[:1]) in (b"[", b"{"):
                 yield from _addressed(text, levels - 1)
 
@@ -123,6 +123,13 @@ def _text(text: memoryview, member: str) -> memoryview:
     return text if bytes(text[:1]) == b'"' else text[:0]
 
 
+def _of_source(text: memoryview) -> memoryview:
+    """The data of one of Anthropic's images; empty where there are none, or they are a text."""
+    if bytes(text[:1]) != b"{" or bytes(_text(text, "type")) == b'"text"':
+        return text[:0]
+    return _text(text, "data")
+
+
 def _decoded(said: bytes) -> bytes:
     """The bytes of a sound in base64, as far as they can be read."""
     text = said.strip(b'"').replace(b"\\/", b"/")
@@ -131,65 +138,3 @@ def _decoded(said: bytes) -> bytes:
         return base64.b64decode(text[: len(text) // 4 * 4])
     except binascii.Error:
         return b""
-
-
-def _pixels(url: bytes) -> int:
-    """How many pixels an image in a data: URL says it has; 0 where its format is none of those."""
-    start = url.find(b"base64,", 0, 128)
-    if start < 0:
-        return 0
-    text = url[start + 7 : start + 7 + _HEAD].replace(b"\\/", b"/").rstrip(b'"')
-    text = _ESCAPED_SPACE.sub(b"", text)
-    try:
-        head = base64.b64decode(text[: len(text) // 4 * 4])
-    except binascii.Error:
-        return 0
-    width, height = _size(head)
-    return width * height
-
-
-def _size(head: bytes) -> tuple[int, int]:
-    try:
-        for start, (offset, form) in _PLACES.items():
-            if head.startswith(start):
-                width, height = struct.unpack_from(form, head, offset)
-                return abs(width), abs(height)
-        if head.startswith(b"\xff\xd8"):
-            return _jpeg_size(head)
-        if head.startswith(_UNSUPPORTED):
-            raise ClientError("images must be PNG, JPEG, GIF, BMP or WebP", param="image_url")
-        if _is_tga(head):
-            return struct.unpack_from("<HH", head, 12)
-    except struct.error:  # the engine will say that it is cut
-        pass
-    return 0, 0
-
-
-_PLACES = {
-    b"\x89PNG\r\n\x1a\n": (16, ">II"),
-    b"GIF8": (6, "<HH"),
-    b"BM": (18, "<ii"),
-}
-_UNSUPPORTED = (b"8BPS", b"#?RADIANCE", b"#?RGBE", b"P5", b"P6", b"\x53\x80\xf6\x34")
-
-
-def _jpeg_size(head: bytes) -> tuple[int, int]:
-    """What a JPEG's frame says, behind segments such as thumbnails.  Raises struct.error."""
-    at = 2
-    while True:
-        mark, kind, length = struct.unpack_from(">BBH", head, at)
-        if mark != 0xFF or kind == 0xFF:
-            at += 1
-        elif 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", head, at + 5)
-            return width, height
-        else:
-            at += 2 + (length if kind not in _BARE else 0)
-
-
-_BARE = (0x01, *range(0xD0, 0xDA))  # marks without a length
-
-
-def _is_tga(head: bytes) -> bool:
-    """Whether what has no mark of its own may be one: by the values of its first bytes."""
-    return len(head) >= 18 and head[1] in (0, 1) and head[2] in (1, 2, 3, 9, 10, 11)

@@ -1,7 +1,8 @@
-"""What the threads of a process compute, as the kernel counts it."""
+"""What the threads of a process compute, as the kernel counts it, and for whom."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 ThreadTimes = dict[str, int]
@@ -28,3 +29,14 @@ def busy_threads(before: ThreadTimes, after: ThreadTimes) -> int:
     spent = [time - before.get(thread, 0) for thread, time in after.items()]
     most = max(spent, default=0)
     return sum(each * _SHARE >= most for each in spent) if most > 0 else 0
+
+
+def foreign_user(pid: int) -> int | None:
+    """The uid that a process runs as; None where that is ours, or cannot be known."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_bytes()
+    except OSError:
+        return None
+    words = status.partition(b"\nUid:")[2].split(maxsplit=1)
+    uid = int(words[0]) if words else os.geteuid()
+    return None if uid == os.geteuid() else uid

@@ -108,6 +108,7 @@ class Runner:
         self.ready_after: float | None = None
         self.process: int | None = None  # the engine's, once somebody has looked for it
         self.mapped: int | None = None  # bytes of its mapped files that are in RAM
+        self.user: int | None = None  # its engine's uid, where that is not the daemon's
         self.clients: set[str] = set()  # everybody who has used it
         self.used = False  # since somebody last looked whether it works
         self.responded = False  # to the end of a request, since then

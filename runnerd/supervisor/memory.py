@@ -20,6 +20,7 @@ from runnerd.backends.engine_http import engine_process
 from runnerd.backends.interface import Backend, RequiredMemory
 from runnerd.config import Settings
 from runnerd.errors import RunnerdError
+from runnerd.resources.activity import foreign_user
 from runnerd.runner import Runner
 from runnerd.scheduler import DeviceMemory, RunnerKey, Shape
 
@@ -66,10 +67,13 @@ class HostMemory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What one runner was seen to hold: bytes per device, and of mapped files in RAM."""
+    """What one runner was seen to hold: bytes per device, and of mapped files in RAM.  `user`: the
+    uid that its engine runs as, None where that is the daemon's.
+    """
 
     devices: Need
     mapped: int = 0
+    user: int | None = None
 
 
 class MemoryAccounts:
@@ -195,7 +199,7 @@ class MemoryAccounts:
         return holding
 
     def _look(self, host: HostMemory, pid: int) -> Holding:
-        return Holding(host.process_memory([pid]), host.mapped_memory([pid]))
+        return Holding(host.process_memory([pid]), host.mapped_memory([pid]), foreign_user(pid))
 
     def forget(self, load: str) -> None:
         """Drop what is known of a load that is no more."""

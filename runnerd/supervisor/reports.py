@@ -22,7 +22,8 @@ class RunnerReport:
 
     `models` are the ids of those that were asked for and that it serves; they share their weights.
     `reserved` is bytes per device, `held` what it was really seen to hold of its own, `mapped` what
-    of its mapped files (the weights) is in RAM beside that.  `slots` how many
+    of its mapped files (the weights) is in RAM beside that, `user` the uid that its engine was seen
+    to run as where that is not the daemon's.  `slots` how many
     requests it serves at a time if that is limited, `draining` that it takes no more because
     another model's turn has come.  `context` is in tokens, 0 where unknown.  `failure` is why it
     failed and `retry_at` when it is tried again.  `engine` is which engine it has, for people.
@@ -44,6 +45,7 @@ class RunnerReport:
     reserved: Mapping[str, int] = field(default_factory=dict)
     held: Mapping[str, int] | None = None
     mapped: int | None = None
+    user: int | None = None
     slots: int | None = None
     pinned: bool = False
     draining: bool = False
@@ -144,6 +146,7 @@ def report(
         reserved=view.reserved,
         held=view.held,
         mapped=runner.mapped,
+        user=runner.user,
         slots=view.slots,
         pinned=view.pinned,
         draining=view.draining,

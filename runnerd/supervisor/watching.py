@@ -90,7 +90,7 @@ class MemoryWatch:
         holding = await self._memory.learn(key, runner)
         if holding is None:
             return False
-        runner.mapped = holding.mapped
+        runner.mapped, runner.user = holding.mapped, holding.user
         known = self._memory.known(key, slots)
         self._scheduler.learned(key, generation, known, holding.devices)
         return known != before

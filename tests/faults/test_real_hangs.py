@@ -90,7 +90,7 @@ def test_a_schema_that_doubles_is_refused(daemon: DaemonProcess) -> None:
     for words, schema in [*told.items(), ("", chain(40, twice=False)), ("reordered", alike)]:
         answered = daemon.http.post("/v1/completions", json=request | {"json_schema": schema})
         assert answered.status_code == 200, answered.text
-        assert (words or "json_schema") in answered.headers.get("warning", words)
+        assert words in answered.headers.get("warning", ""), words
     [engine] = daemon.engines()
     refused = daemon.http.post("/v1/completions", json=request | {"json_schema": beyond_help()})
     assert refused.status_code == 400, refused.text

@@ -19,6 +19,8 @@ from runnerd.backends.llamacpp.isolation import Isolation
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.llamacpp.trial.running import Subject, try_engine
 from runnerd.backends.llamacpp.trial.verdicts import Verdict
+from runnerd.cli.ps import row
+from runnerd.cli.runners import described
 from runnerd.models import tiny
 from tests.integration.test_llamacpp_backend import started
 from tests.integration.test_saved_slots import DEMO, FEW, ask, saved
@@ -92,9 +94,15 @@ def test_a_model_that_goes_does_not_forget(daemon: DaemonProcess) -> None:
 
 
 def test_the_daemon_sees_to_it_as_ever(daemon: DaemonProcess) -> None:
-    """Its memory is read, its score is an engine's, and it goes when it is told to or killed."""
+    """Its memory is read, its user is told, its score is an engine's, and it goes when it is told
+    to or killed.
+    """
     ask(daemon.http)
     (engine,) = daemon.engines()
+    wait_for(lambda: daemon.ps()[0]["user"] == engine.uids().real, "its user to be told")
+    [runner] = daemon.http.get("/runnerd/overview").json()["runners"]
+    assert row(runner, user=True)[-1] == engine.uids().real
+    assert f"as uid {engine.uids().real}" in described(daemon.ps()[0])
     assert int(Path(f"/proc/{engine.pid}/oom_score_adj").read_text()) == 500
     folder = Path(daemon.ps()[0]["socket"].removesuffix(".sock"))
     assert (folder.stat().st_uid, stat.S_IMODE(folder.stat().st_mode)) == (

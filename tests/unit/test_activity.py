@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runnerd.resources.activity import busy_threads, thread_times
+from runnerd.resources.activity import busy_threads, foreign_user, thread_times
 from runnerd.resources.ram import process_ram
 
 
@@ -55,3 +55,9 @@ def test_a_program_may_be_called_anything(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+def test_whose_a_process_is() -> None:
+    """Only that of somebody else has a user that is worth a word."""
+    assert foreign_user(os.getpid()) is None
+    assert foreign_user(2**22 + 1) is None

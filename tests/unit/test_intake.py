@@ -25,6 +25,7 @@ from runnerd.access import (
 )
 from runnerd.backends.interface import EngineFailure
 from runnerd.errors import ClientError, ModelNotFound
+from runnerd.limit_settings import Limits
 from runnerd.pulls.asker import Asker
 from runnerd.relay import aside
 from runnerd.relay.body import Body
@@ -128,7 +129,13 @@ def intake(planner: CountingPlanner, folder: Path) -> Intake:
     found = cast(Any, planner)
     permissions = RequestPermissions(Rules(lambda: 0.0), found)
     return Intake(
-        found, found, permissions, Quarantine(), pulling, images_dir=folder, body_bytes=2**20
+        found,
+        found,
+        permissions,
+        Quarantine(),
+        pulling,
+        images_dir=folder,
+        limits=Limits(body_bytes=2**20),
     )
 
 
@@ -323,7 +330,13 @@ async def test_what_a_large_body_is_known_by_is_found_beside_the_event_loop(
     stub = cast(Any, planner)
     permissions = RequestPermissions(policy, stub)
     taking = Intake(
-        stub, stub, permissions, quarantine, None, images_dir=tmp_path, body_bytes=2**20
+        stub,
+        stub,
+        permissions,
+        quarantine,
+        None,
+        images_dir=tmp_path,
+        limits=Limits(body_bytes=2**20),
     )
     body = b'{"model":"m","messages":[],"x":"%s"}' % (b"x" * size)
     route = find("/v1/chat/completions")

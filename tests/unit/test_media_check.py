@@ -38,7 +38,7 @@ def inline(content: bytes) -> dict[str, Any]:
     [
         pytest.param(image("PNG"), id="png"),
         pytest.param(image("JPEG"), id="jpeg"),
-        pytest.param(image("JPEG", progressive=True, comment=b"x" * 60000), id="late jpeg"),
+        pytest.param(image("JPEG", comment=b"x" * 60000), id="late jpeg"),
         pytest.param(image("GIF"), id="gif"),
         pytest.param(image("BMP"), id="bmp"),
         pytest.param(image("TGA", compression="tga_rle"), id="tga"),
