@@ -49,34 +49,39 @@ def show(options: argparse.Namespace) -> int:
         return 0
     runners = client.json("GET", "/engines/ps")
     owner = "superuser" in client.json("GET", "/runnerd/me")["may"]
-    for number, model in enumerate(models):
+    for number, (name, model) in enumerate(zip(options.model, models, strict=True)):
         if number:
             print()
-        _print_model(client, model, runners, owner=owner)
+        _print_model(client, name, model, runners, owner=owner)
     return 0
 
 
 def _print_model(
-    client: Client, model: dict[str, Any], runners: list[dict[str, Any]], *, owner: bool
+    client: Client,
+    name: str,
+    model: dict[str, Any],
+    runners: list[dict[str, Any]],
+    *,
+    owner: bool,
 ) -> None:
     more = model["runnerd"]
     own = [item for item in runners if item["model_id"] == model["id"]]
     served = [described(item) for item in own]
-    known = {name: value for name, value in model["config"].items() if name not in _SAID}
+    known = {key: value for key, value in model["config"].items() if key not in _SAID}
     about = {
         "id": model["id"],
         "names": ", ".join(map(familiar, model.get("tags", []))),
         **known,
         "context": _context(model),
         "capabilities": ", ".join(more["capabilities"]),
-        "template": _described_template(model),
+        "template": _described_template(name, model),
         "projector": "yes" if more.get("mmproj") else "",
-        "draft": _draft(model, owner=owner),
+        "draft": _draft(name, model, owner=owner),
         "borrowed": _borrowed(model),
         "runners": "; ".join(served) or "none",
         "engine": "; ".join(dict.fromkeys(item["engine"] for item in own if item["engine"])),
-        "fits": sentence(client, _first_name(model)) or "unknown",
-        **{name: value for name, value in more.items() if name not in _SAID},
+        "fits": sentence(client, name) or "unknown",
+        **{key: value for key, value in more.items() if key not in _SAID},
     }
     print_fields(about)
 
@@ -100,8 +105,8 @@ def _template(model: dict[str, Any]) -> str:
     return str(model["runnerd"].get("chat_template") or "")
 
 
-def _described_template(model: dict[str, Any]) -> str:
-    text, name = _template(model), _first_name(model)
+def _described_template(name: str, model: dict[str, Any]) -> str:
+    text = _template(model)
     return f"{len(text)} characters (`runnerd show {name} --template` prints it)" if text else ""
 
 
@@ -111,16 +116,12 @@ def _borrowed(model: dict[str, Any]) -> str:
     return ", ".join(model.get("borrowed_files") or ["files of the daemon's host"])
 
 
-def _draft(model: dict[str, Any], *, owner: bool) -> str:
+def _draft(name: str, model: dict[str, Any], *, owner: bool) -> str:
     """The model that drafts for one, and for an owner how that ends."""
     draft = familiar(str(model["runnerd"].get("draft_model") or ""))
     if not draft or not owner:
         return draft
-    return f"{draft} (`runnerd configure {_first_name(model)} --unset speculative` ends that)"
-
-
-def _first_name(model: dict[str, Any]) -> str:
-    return familiar(str(next(iter(model.get("tags") or [model["id"]]))))
+    return f"{draft} (`runnerd configure {name} --unset speculative` ends that)"
 
 
 def tag(options: argparse.Namespace) -> int:

@@ -74,6 +74,26 @@ def _bodies(schema: Any) -> dict[str, Any]:
     }
 
 
+_ONE, _OTHER = {"const": "one"}, {"const": "other"}
+_PART = {"type": "object", "properties": {"b": {"enum": ["x", "y"]}}, "required": ["b"]}
+
+
+@pytest.mark.parametrize(
+    "defs", [{"a_b": _ONE, "a-b": _OTHER}, {"a": _PART, "a_b": _OTHER}, {"a/b": _ONE, "0": _OTHER}]
+)
+def test_definitions_that_an_engine_takes_for_each_other(
+    daemon: DaemonProcess, defs: dict[str, Any]
+) -> None:
+    """Whatever they are called, the response follows the one that is meant."""
+    refs = [{"$ref": f"#/$defs/{name.replace('/', '~1')}"} for name in defs]
+    schema = _holding(refs[0]) | {"$defs": defs}
+    schema |= {"properties": {"x": refs[0], "y": refs[1]}, "required": ["x", "y"]}
+    body = {"model": "tiny", "prompt": "x", "max_tokens": 200, "json_schema": schema}
+    answered = daemon.http.post("/v1/completions", json=body)
+    assert answered.status_code == 200, answered.text
+    assert '"other"' in re.sub(r"\s", "", answered.json()["choices"][0]["text"])
+
+
 @pytest.mark.covers("POST /v1/chat/completions", "tools", note="odd schemas are widened")
 @pytest.mark.covers("POST /v1/messages", "tools", note="odd schemas are widened")
 @pytest.mark.covers("POST /api/chat", "tools", note="odd schemas are widened")

@@ -72,6 +72,8 @@ def test_a_models_way_through_the_commands(daemon: DaemonProcess, gguf: Path) ->
     described = runnerd(daemon, "show", "mine")[1]
     assert "completion, ready, at once 4 x 512, " in described
     assert re.search(r"^engine: +llama\.cpp \S+", described, re.MULTILINE), described
+    for name in ("mine", "other:v1"):  # what was asked for, whatever else it is called
+        assert re.search(rf"^fits: +{name} needs ", runnerd(daemon, "show", name)[1], re.MULTILINE)
     code, table, _ = runnerd(daemon, "requests")
     assert code == 0
     assert any(line.split()[2:4] == ["mine", "load"] for line in table.splitlines())

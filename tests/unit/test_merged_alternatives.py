@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from runnerd.relay.parsed_request import parse
 from runnerd.relay.request_rewrites.known_schemas import with_known_schemas
-from runnerd.relay.request_rewrites.merged_alternatives import TooMany, merged_alternatives
+from runnerd.relay.request_rewrites.merged_alternatives import merged_alternatives
+from runnerd.relay.request_rewrites.told_apart import TooMany
 from runnerd.relay.schema_growth import grows_too_far
 from tests.support.schemas import Schema, beyond_help, of, ref
 
@@ -25,6 +26,11 @@ def recursive(*ways: Schema) -> Schema:
 EXACT = {
     "the same twice": recursive(ONE, of(x=ref("a")), {**of(x=ref("a")), "title": "Other"}),
     "one property differs": recursive(ONE, of(x=ref("a"), y=ONE), of(x=ref("a"), y=OTHER)),
+    "any names": recursive(
+        ONE,
+        {"type": "object", "additionalProperties": ref("a")},
+        {"type": "object", "properties": {"x": ref("a")}, "additionalProperties": ref("a")},
+    ),
 }
 LOOSENED = {
     "two differ": recursive(ONE, of(x=ref("a"), y=ONE, z=ONE), of(x=ref("a"), y=OTHER, z=OTHER)),
@@ -38,10 +44,10 @@ LOOSENED = {
         ONE, {"type": "array", "prefixItems": [ref("a"), ONE]},
         {"type": "array", "prefixItems": [ref("a")]},
     ),
-    "any names": recursive(
+    "any names, of two kinds": recursive(
         ONE,
         {"type": "object", "additionalProperties": ref("a")},
-        {"type": "object", "properties": {"x": ref("a")}, "additionalProperties": ref("a")},
+        {"type": "object", "properties": {"x": ONE}, "additionalProperties": OTHER},
     ),
     "nothing required": recursive(
         ONE, {"properties": {"x": ref("a"), "y": ONE}}, {"properties": {"x": ref("a"), "z": ONE}}
@@ -85,6 +91,33 @@ def test_there_are_too_many_sets() -> None:
         merged_alternatives(beyond_help())
 
 
+def test_what_is_looked_at_again_and_again_is_counted() -> None:
+    """Values that are listed, and texts that have no name of their own: a set has them each time.
+
+    They took minutes.
+    """
+    some = {"enum": list(range(5000))}
+    for end in (of(k=some), {**of(k=some), "type": ["object", "null"]}):
+        defs: Schema = {
+            f"d{n}": {"anyOf": [ref("end"), of(k=ref("d0"), y=ref(f"d{(n + 1) % 100}"), z=each)]}
+            for n, each in enumerate([ONE, OTHER] * 50)
+        }
+        with pytest.raises(TooMany):
+            merged_alternatives({**ref("d0"), "$defs": {**defs, "end": end}})
+
+
+def test_a_name_of_one_and_any_name_of_another() -> None:
+    """Such a property may be what it is in either."""
+    text = {"type": "string"}
+    any_name = {"type": "object", "properties": {}, "additionalProperties": OTHER}
+    schema: Schema = {"anyOf": [of(x=text), any_name, {**any_name, "additionalProperties": ONE}]}
+    made = merged_alternatives(schema)
+    assert made.loosened
+    for value in ({"x": "s"}, {"x": 1}, {"x": None}, {"y": 1}, {"x": "s", "y": None}):
+        assert allows(made.schema, made.schema, value), value
+    assert not allows(made.schema, made.schema, {"y": "s"})
+
+
 @pytest.mark.parametrize(
     ("schema", "words"),
     [(EXACT["one property differs"], "reordered"), (LOOSENED["two differ"], "widened")],
@@ -110,8 +143,13 @@ _LEAVES = st.sampled_from([ONE, OTHER, {"type": "string"}, ref("a"), ref("b"), {
 def _objects(inner: st.SearchStrategy[Schema]) -> st.SearchStrategy[Schema]:
     found = st.dictionaries(st.sampled_from("xyz"), inner, min_size=1, max_size=3)
     return found.flatmap(
-        lambda properties: st.lists(st.sampled_from(sorted(properties)), unique=True).map(
-            lambda names: {"type": "object", "properties": properties, "required": names}
+        lambda properties: st.builds(
+            lambda names, more: {
+                **{"type": "object", "properties": properties, "required": names},
+                **({} if more is None else {"additionalProperties": more}),
+            },
+            st.lists(st.sampled_from(sorted(properties)), unique=True),
+            st.none() | st.booleans() | inner,
         )
     )
 
@@ -146,15 +184,18 @@ def allows(root: Schema, schema: Schema, value: Any, seen: tuple[str, ...] = ())
         return any(allows(root, each, value, seen) for each in schema["anyOf"])
     if "const" in schema:
         return bool(value == schema["const"])
+    if "type" not in schema:
+        return True
     if schema["type"] == "array":
         items = schema.get("items", {"anyOf": []})
         return isinstance(value, list) and all(allows(root, items, each) for each in value)
     if schema["type"] == "object":
+        more = schema.get("additionalProperties", False)
+        any_name = more if isinstance(more, dict) else {} if more else {"anyOf": []}
         return (
             isinstance(value, dict)
-            and value.keys() <= schema["properties"].keys()
             and set(schema.get("required", ())) <= value.keys()
-            and all(allows(root, schema["properties"][k], v) for k, v in value.items())
+            and all(allows(root, schema["properties"].get(k, any_name), value[k]) for k in value)
         )
     kinds: dict[str, Any] = {"null": type(None), "number": int, "string": str}
     return isinstance(value, kinds[schema["type"]])

@@ -14,7 +14,7 @@ import pytest
 
 from runnerd.relay.parsed_request import parse
 from runnerd.relay.request_rewrites.known_schemas import with_known_schemas
-from runnerd.relay.request_rewrites.told_apart import told_apart
+from runnerd.relay.request_rewrites.told_apart import TooMany, told_apart
 
 REAL = json.loads((Path(__file__).parents[1] / "support" / "real_schemas.json").read_text())
 
@@ -55,3 +55,12 @@ def test_constants_and_names_of_their_own_come_first() -> None:
 def test_what_has_nothing_to_tell_apart_stays(schema: Any) -> None:
     """Whatever it is."""
     assert told_apart(schema) == schema
+
+
+def test_large_alternatives_are_looked_at_so_often_and_no_more() -> None:
+    """Each of many references to one large object has its members looked at; that took minutes."""
+    large = {"type": "object", "properties": {f"p{n}": {} for n in range(1000)}}
+    schema = {"anyOf": [{"$ref": "#/$defs/a"}] * 1000, "$defs": {"a": large}}
+    with pytest.raises(TooMany):
+        told_apart(schema)
+    assert told_apart({**schema, "anyOf": [{"$ref": "#/$defs/a"}] * 9})["$defs"] == {"a": large}

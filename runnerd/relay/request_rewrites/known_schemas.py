@@ -15,9 +15,9 @@ from runnerd.errors import ClientError
 from runnerd.relay import aside
 from runnerd.relay.body import ABSENT, UNDECODABLE, UNSAID, Inference, undecodable
 from runnerd.relay.parsed_request import ParsedRequest
-from runnerd.relay.request_rewrites.merged_alternatives import TooMany, merged_alternatives
+from runnerd.relay.request_rewrites.merged_alternatives import merged_alternatives
 from runnerd.relay.request_rewrites.schemas import NODES, of_arguments, widened
-from runnerd.relay.request_rewrites.told_apart import told_apart
+from runnerd.relay.request_rewrites.told_apart import TooMany, told_apart
 from runnerd.relay.request_rewrites.tool_functions import function_of
 from runnerd.relay.schema_growth import grows_too_far
 
@@ -134,10 +134,10 @@ class _Followed(NamedTuple):
 def _followed(schema: dict[str, Any]) -> _Followed:
     if not grows_too_far(schema):
         return _Followed(schema)
-    apart = told_apart(schema)
-    if not grows_too_far(apart):
-        return _Followed(apart, "reordered")
     with suppress(TooMany):
+        apart = told_apart(schema)
+        if not grows_too_far(apart):
+            return _Followed(apart, "reordered")
         merged = merged_alternatives(apart)
         if not grows_too_far(merged.schema):
             return _Followed(merged.schema, "widened" if merged.loosened else "reordered")

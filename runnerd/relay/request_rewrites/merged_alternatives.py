@@ -17,19 +17,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from runnerd.relay.request_rewrites.schema_references import found_by_engine, listed
-from runnerd.relay.request_rewrites.told_apart import few_values
+from runnerd.relay.request_rewrites.told_apart import TooMany, few_values, values_listed
 
 _Schema = dict[str, Any]
 
 _MOST_SETS = 256  # of alternatives that are made one
 _MOST_SCHEMAS = 20_000
+_VALUES_OF_ONE = 16  # values that a schema lists take as long as a schema
+_BYTES_OF_ONE = 512  # and so much of its text
 _CHOICES = ("anyOf", "oneOf")
 _DEFINITIONS = ("$defs", "definitions")
 _SAYS_NOTHING = ("title", "description", "default", "examples", "deprecated", "readOnly")
-
-
-class TooMany(Exception):
-    """There are too many sets of alternatives."""
 
 
 class Merged(NamedTuple):
@@ -113,6 +111,7 @@ class _Merging:
         if known is None:
             said = {k: v for k, v in node.items() if k not in (*_SAYS_NOTHING, *_DEFINITIONS)}
             known = self._keys[id(node)] = node, msgspec.json.encode(said, order="sorted")
+            self._count(len(known[1]) // _BYTES_OF_ONE)
         return known[1]
 
     def _count(self, schemas: int = 1) -> None:
@@ -125,6 +124,7 @@ class _Merging:
         objects = [node for node in found if _is_object(node)]
         arrays = [node for node in found if _is_array(node)]
         made = [node for node in found if not _is_object(node) and not _is_array(node)]
+        self._count(sum(map(_values, objects)) // _VALUES_OF_ONE)
         made += [self._object(group) for group in _alike(objects)]
         if arrays:
             made.append(self._array(arrays))
@@ -137,6 +137,7 @@ class _Merging:
         for node in group:
             for name, value in _properties(node).items():
                 parts.setdefault(name, []).append(value)
+        self._any_names(group, parts)
         required = [set(map(str, listed(node.get("required")))) for node in group]
         in_all = set.intersection(*required)
         more = [node["additionalProperties"] for node in group if node.get("additionalProperties")]
@@ -149,6 +150,14 @@ class _Merging:
         if more:
             made["additionalProperties"] = True if True in more else self._one_of(more)
         return made
+
+    def _any_names(self, group: list[_Schema], parts: dict[str, list[Any]]) -> None:
+        """A property of one may be what another one allows under any name."""
+        for node in group:
+            if more := node.get("additionalProperties"):
+                self._count(len(parts))
+                for name in parts.keys() - _properties(node).keys():
+                    parts[name].append({} if more is True else more)
 
     def _note(
         self, group: list[_Schema], parts: dict[str, list[Any]], required: list[set[str]]
@@ -213,6 +222,11 @@ def _is_array(node: _Schema) -> bool:
 def _properties(node: _Schema) -> dict[str, Any]:
     found = node.get("properties")
     return found if isinstance(found, dict) else {}
+
+
+def _values(node: _Schema) -> int:
+    """How many properties an object has, and values that these list."""
+    return sum(1 + values_listed(value) for value in _properties(node).values())
 
 
 def _items(node: _Schema) -> list[Any]:

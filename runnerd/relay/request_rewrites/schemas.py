@@ -8,10 +8,12 @@ a response to is told, too.  Everything else stays as the client wrote it: the m
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any, NamedTuple
 
 from runnerd.relay.request_rewrites.patterns import engine_pattern
+from runnerd.relay.request_rewrites.reference_rules import tell_rules_apart
 from runnerd.relay.request_rewrites.schema_references import (
     DEEPEST,
     NOTHING,
@@ -113,6 +115,8 @@ class _Widening:
                 self._any(node, "$ref")
         for node in circular(self._refs, lambda ref: found_by_engine(made, ref[len(self._at) :])):
             self._any(node, "$ref")
+        for node in tell_rules_apart(made, self._refs, self._at):
+            self._any(node, "$ref")
         return made
 
     def _any(self, node: dict[str, Any], why: str) -> dict[str, Any]:
@@ -175,11 +179,18 @@ class _Widening:
             if ref != "#" or self._at == "#":
                 if len(self._copies) >= _MOST_COPIES and ref not in self._copies:
                     return self._any(node, "$ref")
-                name = self._copies.setdefault(ref, f"__{len(self._copies)}")
+                name = self._copies.get(ref) or self._name_of_copy()
+                self._copies[ref] = name
                 ref = f"#/$defs/{name}"
         node["$ref"] = self._at + ref[1:]
         self._refs.append(node)
         return node
+
+    def _name_of_copy(self) -> str:
+        """One that no definition has."""
+        found = self._root.get("$defs")
+        taken = {*(found if isinstance(found, dict) else ()), *self._copies.values()}
+        return next(name for n in itertools.count() if (name := f"__{n}") not in taken)
 
     def _alternatives(self, node: dict[str, Any], depth: int) -> None:
         for name in ("oneOf", "anyOf"):

@@ -21,6 +21,13 @@ from runnerd.relay.request_rewrites.schema_references import found_by_engine, li
 _Schema = dict[str, Any]
 _Values = frozenset[bytes]
 
+_STEPS = 8
+_MOST_MEMBERS = 100_000  # that are looked at, and values: each alternative has its own, many times
+
+
+class TooMany(Exception):
+    """There are too many alternatives, or sets of them, to look at each."""
+
 
 class _Alternative(NamedTuple):
     """An object that is one of several: what it may have, and the few values that some of it has.
@@ -37,14 +44,22 @@ class _Alternative(NamedTuple):
 def told_apart(schema: _Schema) -> _Schema:
     """A copy of a schema, as the engine takes it, whose alternatives begin differently where they
     can.
+
+    Raises TooMany.
     """
     made = deepcopy(schema)
+    left = _MOST_MEMBERS
     todo: list[Any] = [made]
     while todo:
         node = todo.pop()
         if isinstance(node, dict):
             for name in ("anyOf", "oneOf"):
-                _begin_differently([_meant(made, each) for each in listed(node.get(name))])
+                found = [_meant(made, each) for each in listed(node.get(name))]
+                for each in found:
+                    left -= _size(each)
+                    if left < 0:
+                        raise TooMany
+                _begin_differently(found)
             todo += node.values()
         elif isinstance(node, list):
             todo += node
@@ -68,7 +83,17 @@ def _meant(made: _Schema, node: Any) -> _Schema:
     return node if isinstance(node, dict) else {}
 
 
-_STEPS = 8
+def _size(schema: _Schema) -> int:
+    """How much of an alternative is looked at: its members, and the values that these list."""
+    properties = schema.get("properties")
+    found = properties.values() if isinstance(properties, dict) else ()
+    return 1 + sum(1 + values_listed(each) for each in found)
+
+
+def values_listed(schema: Any) -> int:
+    """How many values a schema lists."""
+    values = schema.get("enum") if isinstance(schema, dict) else None
+    return len(values) if isinstance(values, list) else 0
 
 
 def _begin_differently(schemas: list[_Schema]) -> None:
