@@ -3,27 +3,32 @@
 It decodes what an image says it is, in the engine's memory and beside its working thread.  So the
 first bytes say what that takes, of every format that engines read.  Where they need not tell the
 truth the rest is looked at, too: a PNG whose data inflate to gigabytes beyond its size, a JPEG that
-goes over its pixels thousands of times.  What is cut or damaged is the engine's to refuse.
+goes over its pixels thousands of times.  What is cut is the engine's to refuse.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import re
+import string
 import struct
 import zlib
 
-from runnerd.errors import ClientError
+import msgspec
 
-_ESCAPED_SPACE = re.compile(rb"\\[nrt]|\\u00(?:20|0[9aAdD])")
-_LONGEST_ESCAPE = 6
+from runnerd.errors import ClientError
+from runnerd.relay.body import UNDECODABLE, undecodable
+
 _PIECE = 2**18  # characters that are decoded in one call, which other threads wait for
-_START = 128  # characters within which a data: URL begins with its image
+_ESCAPE = re.compile(rb"\\")
+_COMMA = re.compile(rb",")  # behind which a data: URL has its image, however long it is before
 _PLAIN = bytes.maketrans(b"-_", b"+/")  # engines read both alphabets
-_SPACES = b" \t\r\n\v\f"
+_LETTERS = string.ascii_letters.encode() + string.digits.encode() + b"+/-_"
+_OTHERS = bytes(set(range(256)) - set(_LETTERS))
+"""Engines end at these or pass over them: what stands before is the same image to either."""
 
 _SCANS = 256  # of one JPEG; honest ones have a dozen
+_SEGMENTS = 4096  # before its frame; honest ones have some hundreds at most
 _UNCHECKED = 2**18  # bytes of a PNG that inflate to no more than what other images may take
 _SLACK = 2**20
 _DEEP = 3  # as much as of others do the pixels of an image take that has 16 bits of each colour
@@ -37,11 +42,13 @@ def image_cost(url: memoryview, *, bare: bool = False) -> int:
     Raises errors.ClientError for one that takes more than it says, and for formats that nobody
     sends.
     """
+    if _ESCAPE.search(url) is not None:
+        url = _without_escapes(url)
     image = _binary(url, 1 if bare else _start(url))
     try:
         if image.startswith(_PNG):
             return _png(image)
-        if image.startswith(b"\xff\xd8"):
+        if _JPEG.match(image) is not None:
             return _jpeg(image)
         if image.startswith(b"RIFF") and image[8:12] == b"WEBP":
             return webp_pixels(image)
@@ -64,36 +71,32 @@ def webp_pixels(head: bytes) -> int:
     return int((width & 0x3FFF) * (height & 0x3FFF))
 
 
+def _without_escapes(url: memoryview) -> memoryview:
+    """A JSON string in which everything stands for itself.  Raises errors.ClientError."""
+    try:
+        text = msgspec.json.decode(url, type=str)
+        return memoryview(b'"%b"' % text.encode())
+    except (*UNDECODABLE, UnicodeEncodeError) as error:
+        raise undecodable(error) from error
+
+
 def _start(url: memoryview) -> int:
     """Where the base64 of a data: URL begins; at its end where it has none."""
-    mark = b"base64,"
-    at = bytes(url[:_START]).find(mark)
-    return len(url) if at < 0 else at + len(mark)
+    comma = _COMMA.search(url)
+    return len(url) if comma is None else comma.end()
 
 
 def _binary(url: memoryview, start: int) -> bytes:
-    """The bytes that stand in base64 from a place on, as far as they can be read."""
+    """The bytes that stand in base64 from a place on."""
     found, left = [], b""
     for at in range(start, len(url), _PIECE):
-        piece = left + bytes(url[at : at + _PIECE])
-        piece, left = _without_escapes(piece, more=at + _PIECE < len(url))
-        piece = piece.rstrip(b'"').translate(_PLAIN, _SPACES)
+        piece = left + bytes(url[at : at + _PIECE]).translate(_PLAIN, _OTHERS)
         whole = len(piece) // 4 * 4
-        left = piece[whole:] + left
-        try:
-            found.append(base64.b64decode(piece[:whole]))
-        except binascii.Error:
-            break
+        left = piece[whole:]
+        found.append(base64.b64decode(piece[:whole]))
+    if len(left) > 1:
+        found.append(base64.b64decode(left + b"=" * (4 - len(left))))
     return b"".join(found)
-
-
-def _without_escapes(piece: bytes, *, more: bool) -> tuple[bytes, bytes]:
-    """A piece of a JSON string without escapes, and one that begins at its end."""
-    last = piece.rfind(b"\\")
-    if last < 0:
-        return piece, b""
-    cut = last if more and last > len(piece) - _LONGEST_ESCAPE else len(piece)
-    return _ESCAPED_SPACE.sub(b"", piece[:cut].replace(b"\\/", b"/")), piece[cut:]
 
 
 def _size(head: bytes) -> tuple[int, int]:
@@ -118,8 +121,9 @@ def _png(image: bytes) -> int:
     """The pixels of a PNG, once its data are known to be no more.  Raises struct.error."""
     at = len(_PNG)
     length, kind = struct.unpack_from(">I4s", image, at)
-    if kind == b"CgBI":  # Apple's, in front of what it says of itself
+    while kind == b"CgBI":  # Apple's, in front of what it says of itself
         at += 12 + length
+        length, kind = struct.unpack_from(">I4s", image, at)
     width, height, bits, colours = struct.unpack_from(">IIBB", image, at + 8)
     if len(image) > _UNCHECKED:
         row = (width * bits * _CHANNELS.get(colours, 4) + 7) // 8
@@ -128,19 +132,29 @@ def _png(image: bytes) -> int:
 
 
 def _check_data(image: bytes, most: int) -> None:
-    """Refuse a PNG whose data inflate to more than so many bytes."""
-    left, begun, at = most, False, len(_PNG)
-    plain = image[12:16] == b"CgBI"  # without a header
+    """Refuse a PNG whose data inflate to more than so many bytes, or not at all."""
+    left, header, at = most, 2, len(_PNG)  # the data's own header, of two bytes
     inflate = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    if b"CgBI" in image:
+        header = 0 if _is_apples(image) else header
     while at + 8 <= len(image) and not inflate.eof:
         length, kind = struct.unpack_from(">I4s", image, at)
         if kind == b"IDAT":
-            data = image[at + 8 : at + 8 + length]
-            if not (begun or plain):
-                data = data[2:]
-            begun = True
+            data = image[at + 8 + min(header, length) : at + 8 + length]
+            header -= min(header, length)
             left = _inflated(inflate, data, left)
         at += 12 + length
+
+
+def _is_apples(image: bytes) -> bool:
+    """Whether a PNG's data have no header, which any of its chunks may say."""
+    at = len(_PNG)
+    while at + 8 <= len(image):
+        length, kind = struct.unpack_from(">I4s", image, at)
+        if kind in (b"CgBI", b"IEND"):
+            return bool(kind == b"CgBI")
+        at += 12 + length
+    return False
 
 
 def _inflated(inflate: zlib._Decompress, data: bytes, left: int) -> int:
@@ -148,8 +162,8 @@ def _inflated(inflate: zlib._Decompress, data: bytes, left: int) -> int:
     while data and not inflate.eof:
         try:
             left -= len(inflate.decompress(data, _SLACK))
-        except zlib.error:
-            return left
+        except zlib.error as error:  # an engine may be less strict, and read on
+            raise ClientError("a PNG image is damaged", param="image_url") from error
         if left < 0:
             raise ClientError("a PNG image holds more than its size says", param="image_url")
         data = inflate.unconsumed_tail
@@ -161,19 +175,25 @@ def _jpeg(image: bytes) -> int:
     struct.error.
     """
     at = 2
-    while True:
-        mark, kind, length = struct.unpack_from(">BBH", image, at)
-        if mark != 0xFF or kind == 0xFF:
-            at += 1
-        elif 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
+    for _ in range(_SEGMENTS):
+        found = _MARK.search(image, at)
+        if found is None:
+            return 0  # cut before its frame
+        at, kind = found.end() - 2, found[1][0]
+        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
             break
-        else:
-            at += 2 + (length if kind not in _BARE else 0)
+        at += 2
+        if kind not in _BARE:
+            at += struct.unpack_from(">H", image, at)[0]
+    else:
+        raise ClientError(f"a JPEG image has more than {_SEGMENTS} segments", param="image_url")
     height, width = struct.unpack_from(">HH", image, at + 5)
     if image.count(b"\xff\xda", at) > _SCANS:
         raise ClientError(f"a JPEG image has more than {_SCANS} scans", param="image_url")
     return int(width * height * (_PROGRESSIVE if kind in _COEFFICIENTS else 1))
 
 
+_JPEG = re.compile(rb"\xff+\xd8")
+_MARK = re.compile(rb"\xff([^\xff])", re.DOTALL)
 _BARE = (0x01, *range(0xD0, 0xDA))  # marks without a length
 _COEFFICIENTS = (0xC2, 0xC6, 0xCA, 0xCE)

@@ -7,8 +7,10 @@ import io
 import json
 import struct
 import zlib
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -105,6 +107,55 @@ def test_base64_in_any_form() -> None:
                 image_cost(memoryview(b'"data:;base64,' + raw[1:].encode()))
 
 
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        lambda text: text.rstrip("=") + "!",
+        lambda text: text.rstrip("=") + "!AAA",
+        lambda text: text.replace("base64,i", "base64,\\u0069"),
+        lambda text: text.replace("base64,", "base6\\u0034\\u002c"),
+        lambda text: text.replace("data:;", "data:" + "x" * 200 + ";"),
+    ],
+)
+def test_base64_that_hides_what_an_engine_reads(hidden: Callable[[str], str]) -> None:
+    """Engines read JSON's escapes, take what stands behind the comma, and end at what is no
+    letter: what they have read until then counts.
+    """
+    text = "data:;base64," + base64.b64encode(drawn("PNG")).decode()
+    assert image_cost(memoryview(f'"{hidden(text)}"'.encode())) == PIXELS
+
+
+def test_a_png_that_hides_its_size() -> None:
+    """Behind several chunks that engines pass over, one of which looks like its size."""
+    plain, other = drawn("PNG"), struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)
+    assert cost(plain[:8] + chunk(b"CgBI", b"") + chunk(b"CgBI", other) + plain[8:]) == PIXELS
+
+
+def test_a_png_that_hides_what_it_holds() -> None:
+    """Its data's header is in several chunks, or is said to be none behind its size."""
+    bomb, data = png_bomb(400 * 2**20), 8 + 25  # behind its size
+    (length,) = struct.unpack_from(">I", bomb, data)
+    content = bomb[data + 8 : data + 8 + length]
+    for hidden in (
+        chunk(b"IDAT", b"") + chunk(b"IDAT", content),
+        chunk(b"IDAT", content[:1]) + chunk(b"IDAT", content[1:]),
+        chunk(b"CgBI", b"") + chunk(b"IDAT", content[2:]),
+    ):
+        with pytest.raises(ClientError, match="more than its size says"):
+            cost(bomb[:data] + hidden)
+    with pytest.raises(ClientError, match="damaged"):
+        cost(bomb[:data] + chunk(b"IDAT", content[:2] + b"\7" + content[3:]))
+
+
+def test_a_jpeg_that_hides_where_it_begins() -> None:
+    """Engines pass over any number of bytes that fill."""
+    assert cost(b"\xff" + drawn("JPEG")) == PIXELS
+    plain = drawn("JPEG")
+    assert cost(plain[:2] + bytes(10) + b"\xff" * 2**20 + plain[2:]) == PIXELS
+    with pytest.raises(ClientError, match="segments"):
+        cost(plain[:2] + b"\xff\xfe\0\2" * 5000 + plain[2:])
+
+
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_whatever_comes(data: st.DataObject) -> None:
@@ -116,4 +167,5 @@ def test_whatever_comes(data: st.DataObject) -> None:
         assert cost(content) >= 0
     except ClientError:
         pass
-    assert image_cost(memoryview(b'"data:;base64,' + data.draw(st.binary()) + b'"')) >= 0
+    raw = msgspec.json.encode("data:;base64," + data.draw(st.text()))
+    assert image_cost(memoryview(raw)) >= 0
