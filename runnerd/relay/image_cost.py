@@ -8,24 +8,11 @@ goes over its pixels thousands of times.  What is cut is the engine's to refuse.
 
 from __future__ import annotations
 
-import base64
 import re
-import string
 import struct
 import zlib
 
-import msgspec
-
 from runnerd.errors import ClientError
-from runnerd.relay.body import UNDECODABLE, undecodable
-
-_PIECE = 2**18  # characters that are decoded in one call, which other threads wait for
-_ESCAPE = re.compile(rb"\\")
-_COMMA = re.compile(rb",")  # behind which a data: URL has its image, however long it is before
-_PLAIN = bytes.maketrans(b"-_", b"+/")  # engines read both alphabets
-_LETTERS = string.ascii_letters.encode() + string.digits.encode() + b"+/-_"
-_OTHERS = bytes(set(range(256)) - set(_LETTERS))
-"""Engines end at these or pass over them: what stands before is the same image to either."""
 
 _SCANS = 256  # of one JPEG; honest ones have a dozen
 _SEGMENTS = 4096  # before its frame; honest ones have some hundreds at most
@@ -35,16 +22,12 @@ _DEEP = 3  # as much as of others do the pixels of an image take that has 16 bit
 _PROGRESSIVE = 2  # and of a JPEG that is kept as coefficients, too
 
 
-def image_cost(url: memoryview, *, bare: bool = False) -> int:
-    """How many pixels' memory an image in a data: URL takes; 0 where it is none that engines read.
-    `bare`: in base64 alone.  Both as JSON, with its quotation marks.
+def image_cost(image: bytes) -> int:
+    """How many pixels' memory an image takes; 0 where it is none that engines read.
 
     Raises errors.ClientError for one that takes more than it says, and for formats that nobody
     sends.
     """
-    if _ESCAPE.search(url) is not None:
-        url = _without_escapes(url)
-    image = _binary(url, 1 if bare else _start(url))
     try:
         if image.startswith(_PNG):
             return _png(image)
@@ -69,34 +52,6 @@ def webp_pixels(head: bytes) -> int:
         return int(((bits & 0x3FFF) + 1) * ((bits >> 14 & 0x3FFF) + 1))
     width, height = struct.unpack_from("<HH", head, 26)
     return int((width & 0x3FFF) * (height & 0x3FFF))
-
-
-def _without_escapes(url: memoryview) -> memoryview:
-    """A JSON string in which everything stands for itself.  Raises errors.ClientError."""
-    try:
-        text = msgspec.json.decode(url, type=str)
-        return memoryview(b'"%b"' % text.encode())
-    except (*UNDECODABLE, UnicodeEncodeError) as error:
-        raise undecodable(error) from error
-
-
-def _start(url: memoryview) -> int:
-    """Where the base64 of a data: URL begins; at its end where it has none."""
-    comma = _COMMA.search(url)
-    return len(url) if comma is None else comma.end()
-
-
-def _binary(url: memoryview, start: int) -> bytes:
-    """The bytes that stand in base64 from a place on."""
-    found, left = [], b""
-    for at in range(start, len(url), _PIECE):
-        piece = left + bytes(url[at : at + _PIECE]).translate(_PLAIN, _OTHERS)
-        whole = len(piece) // 4 * 4
-        left = piece[whole:]
-        found.append(base64.b64decode(piece[:whole]))
-    if len(left) > 1:
-        found.append(base64.b64decode(left + b"=" * (4 - len(left))))
-    return b"".join(found)
 
 
 def _size(head: bytes) -> tuple[int, int]:

@@ -6,8 +6,6 @@ image of a few kilobytes can be a gigabyte once the engine has decoded it (`imag
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -18,16 +16,18 @@ from runnerd.errors import ClientError, PayloadTooLarge
 from runnerd.limit_settings import Limits
 from runnerd.relay.body import Body, decode_members
 from runnerd.relay.image_cost import image_cost
+from runnerd.relay.inline_content import inline_content, without_escapes
 from runnerd.relay.sound_length import seconds_of
 
 _MARK = b'_url"'
-_SOUND = b'input_audio"'
+_INPUTS = (b'input_audio"', b'input_video"', b'multimodal_data"')
 _SOURCE = b'"base64"'  # how Anthropic's images say what they are
-_SILENCE = 2**10  # a body that is no longer has no sound of more than some minutes
 # No encoder escapes ASCII letters or the underscore; a name written so is hiding from a plain
 # search.
 _ESCAPED_NAME = re.compile(rb"\\u00[4-7]")
 _LEVELS = 8  # engines look for media no deeper: messages, message, content, part, source
+_SCHEME = 16  # characters within which an address says what it is
+_KNOWN = ("image_url", "source", "input_audio", "multimodal_data")
 _LITTLE = 2**16  # bytes that cost nothing to copy
 _FIRST = re.compile(rb"\s*(\S)")
 
@@ -35,10 +35,10 @@ _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def may_have_media(body: Body) -> bool:
-    """Whether a body names an address anywhere, or has a sound; a search for one byte is the
-    cheapest.
+    """Whether a body names an address anywhere, or has media without one; a search for one byte is
+    the cheapest.
     """
-    if b"_" in body and (_MARK in body or (len(body) > _SILENCE and _SOUND in body)):
+    if b"_" in body and (_MARK in body or any(name in body for name in _INPUTS)):
         return True
     if _SOURCE in body:
         return True
@@ -53,31 +53,42 @@ def check_media(body: Body, limits: Limits) -> None:
     images = pixels = 0
     seconds = 0.0
     for name, said in _addressed(memoryview(body), _LEVELS):
-        if name == "input_audio":
-            seconds += seconds_of(_decoded(bytes(said)))
-            if seconds > limits.audio_seconds:
-                raise PayloadTooLarge(
-                    f"the sounds are longer than {limits.audio_seconds:g} s in all", param=name
-                )
-            continue
-        if name not in ("image_url", "source"):
+        if name not in _KNOWN:
             raise ClientError(
                 f"{name} is not supported: media must be sent inline, as images or audio",
                 param=name,
             )
-        if name == "image_url" and bytes(said[:6]).lower() != b'"data:':
+        is_url = bytes(said[:6]).lower() == b'"data:'
+        if name == "image_url" and not is_url:
             raise ClientError(
                 "images must be sent inline as data: URLs; the daemon fetches nothing",
                 param="image_url",
             )
-        images += 1
-        pixels += image_cost(said, bare=name == "source")
+        if name == "input_audio" and not is_url and _is_address(said):
+            raise ClientError(
+                "audio must be sent inline, in base64; the daemon fetches nothing", param=name
+            )
+        content = inline_content(said, bare=not is_url)
+        cost = image_cost(content)  # engines tell by it what it is, whatever it is called
+        pixels += cost
+        if name == "input_audio" or (name == "multimodal_data" and not cost):
+            seconds += seconds_of(content)
+            if seconds > limits.audio_seconds:
+                raise PayloadTooLarge(
+                    f"the sounds are longer than {limits.audio_seconds:g} s in all", param=name
+                )
+        images += name != "input_audio"
         if images > limits.images:
             raise PayloadTooLarge(f"more than {limits.images} images", param="image_url")
         if pixels > limits.image_pixels:
             raise PayloadTooLarge(
                 f"the images have more than {limits.image_pixels} pixels in all", param="image_url"
             )
+
+
+def _is_address(said: memoryview) -> bool:
+    """Whether an engine would fetch it: in base64 there is no colon."""
+    return b":" in bytes(without_escapes(said)[:_SCHEME])
 
 
 class _Address(NamedTuple):
@@ -87,7 +98,7 @@ class _Address(NamedTuple):
 
 def _addressed(raw: memoryview, levels: int) -> Iterator[_Address]:
     """Yield what stands in `*_url` members: a text, or an object's `url`, as far as it is looked
-    at; and the `data` of sounds and of Anthropic's images.
+    at; the `data` of sounds and of Anthropic's images; and what stands beside a text to complete.
 
     What is large is neither copied nor searched at each level.
     """
@@ -100,14 +111,26 @@ def _addressed(raw: memoryview, levels: int) -> Iterator[_Address]:
     elif first == b"{":
         for name, value in decode_members(raw).items():
             text = memoryview(value)
-            if name.endswith("_url") and (url := _text(text, "url")):
-                yield _Address(name, url)
-            elif name == "source" and (image := _of_source(text)):
-                yield _Address(name, image)
-            elif name == "input_audio" and (sound := _text(text, "data")):
-                yield _Address(name, sound)
-            elif bytes(text[:1]) in (b"[", b"{"):
+            found = _media(name, text)
+            for said in found:
+                yield _Address(name, said)
+            if not found and bytes(text[:1]) in (b"[", b"{"):
                 yield from _addressed(text, levels - 1)
+
+
+def _media(name: str, text: memoryview) -> list[memoryview]:
+    """The media that a member of this name is."""
+    if name.endswith("_url"):
+        found = [_text(text, "url")]
+    elif name == "source":
+        found = [_of_source(text)]
+    elif name in ("input_audio", "input_video"):
+        found = [_text(text, "data") or _text(text, "url")]
+    elif name == "multimodal_data" and bytes(text[:1]) == b"[":
+        found = [_text(memoryview(each), "data") for each in _decode_list(text)]
+    else:
+        found = []
+    return [said for said in found if said]
 
 
 def _first(raw: memoryview) -> bytes:
@@ -128,13 +151,3 @@ def _of_source(text: memoryview) -> memoryview:
     if bytes(text[:1]) != b"{" or bytes(_text(text, "type")) == b'"text"':
         return text[:0]
     return _text(text, "data")
-
-
-def _decoded(said: bytes) -> bytes:
-    """The bytes of a sound in base64, as far as they can be read."""
-    text = said.strip(b'"').replace(b"\\/", b"/")
-    text = text[text.find(b"base64,", 0, 128) + 7 :] if text.startswith(b"data:") else text
-    try:
-        return base64.b64decode(text[: len(text) // 4 * 4])
-    except binascii.Error:
-        return b""

@@ -112,3 +112,47 @@ def test_sounds_are_bounded_by_their_length() -> None:
     inspect(sound_body(16000), Limits())
     with pytest.raises(PayloadTooLarge, match="longer than 3600 s"):
         inspect(sound_body(1), Limits())
+
+
+@pytest.mark.parametrize("member", ["data", "url"])
+@pytest.mark.parametrize("address", ["http://a/b", "file:///etc/passwd", "\\u0068ttps://a"])
+def test_sounds_have_no_addresses(member: str, address: str) -> None:
+    """An engine would fetch what stands in either; so short a body is looked at as well."""
+    text = body({"type": "input_audio", "input_audio": {member: "ADDRESS"}})
+    with pytest.raises(ClientError, match="fetches nothing"):
+        inspect(text.replace(b"ADDRESS", address.encode()), LIMITS)
+
+
+def test_a_sound_cannot_hide_its_length() -> None:
+    """Behind what is no base64."""
+    text = sound_body(1).replace(b'", "format"', b'!AAA", "format"')
+    with pytest.raises(PayloadTooLarge, match="longer than 3600 s"):
+        inspect(text, Limits())
+
+
+@pytest.mark.parametrize("member", ["data", "url"])
+def test_videos_are_refused(member: str) -> None:
+    """Under each of the names that engines know."""
+    with pytest.raises(ClientError, match="input_video is not supported"):
+        inspect(body({"type": "input_video", "input_video": {member: "AAAA"}}), LIMITS)
+
+
+def test_images_count_wherever_they_stand() -> None:
+    """As a sound, and beside a text to complete: engines look at what they are."""
+    said = base64.b64encode(image("PNG")).decode()
+    sound = {"type": "input_audio", "input_audio": {"data": said, "format": "wav"}}
+    beside = {"prompt_string": "x", "multimodal_data": [said, said]}
+    for text in (
+        body(sound, sound),
+        json.dumps({"model": "m", "prompt": beside}).encode(),
+        json.dumps({"model": "m", "prompt": ["x", beside]}).encode(),
+    ):
+        with pytest.raises(PayloadTooLarge, match="pixels"):
+            inspect(text, LIMITS)
+
+
+def test_a_large_image_beside_a_text_is_no_sound() -> None:
+    """It would last for hours, by its size."""
+    said = base64.b64encode(image("PNG") + bytes(4 * 10**6)).decode()
+    beside = {"prompt_string": "x", "multimodal_data": [said]}
+    inspect(json.dumps({"model": "m", "prompt": beside}).encode(), Limits())
