@@ -117,10 +117,10 @@ def _begin_differently(schemas: list[_Schema]) -> None:
         return names[name] > 1 and all(allowed[name, value] == 1 for value in each.values[name])
 
     for each in found:
-        telling = [name for name in each.values if tells(each, name)]
+        telling = dict.fromkeys(name for name in each.values if tells(each, name))
         first = [name for name in each.required if name in telling]
         if telling and not first:
-            first = telling[:1]
+            first = list(telling)[:1]
             each.schema["required"] = [*first, *listed(each.schema.get("required"))]
         own = [name for name in each.required if names[name] == 1]
         same = [name for name in each.required if len(each.values.get(name, ())) == 1]
