@@ -245,7 +245,7 @@ class Exchange:
     def completed(self) -> None:
         """The sink has all pieces of the response."""
         self._plan.note_time(self.record)
-        _note_response(self._lease)
+        _note_response(self._lease, self._plan)
         self._release()
         self._sink.end()
 
@@ -254,7 +254,7 @@ class Exchange:
         self._plan.note_time(self.record)
         self.record.status = 200
         self.record.bytes_out += len(body)
-        _note_response(self._lease)
+        _note_response(self._lease, self._plan)
         self._release()
         self._sink.whole(200, content_type, body, self._plan.warnings)
 
@@ -315,9 +315,12 @@ def _log_failure(record: RequestRecord, error: RunnerdError) -> None:
     log.warning("a request failed: %d %s", error.status, said, extra=about)
 
 
-def _note_response(lease: Lease | None) -> None:
-    """Who responds to the end works, although no look may find it at work."""
-    if lease is not None:
+def _note_response(lease: Lease | None, plan: Plan) -> None:
+    """Who computes a response to its end works, although no look may find it at work.  What the
+    daemon says itself, and what needs no working thread, shows nothing.
+    """
+    loads = plan.preload_only or plan.immediate is not None
+    if lease is not None and plan.operation.computes and not loads:
         lease.runner.responded = True
 
 

@@ -15,7 +15,8 @@ class Operation:
     `mode` None means: whatever the model is for.  `assembles` says that the engine streams this
     operation in OpenAI's chunks, so that a whole response can be put together from a stream.
     `needs` is a capability that the model must have besides, `action` what who asks must be allowed
-    to do.
+    to do.  `computes` says that it takes the engine's working thread, which may hang while others
+    still respond to what needs only words.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Operation:
     action: Action
     assembles: bool = False
     needs: str | None = None
+    computes: bool = True
 
 
 def _operation(
@@ -33,9 +35,10 @@ def _operation(
     path: str = "",
     assembles: bool = False,
     needs: str | None = None,
+    computes: bool = True,
 ) -> Operation:
     return Operation(
-        name, (path or f"/v1/{name}").encode(), mode, Action.USE_MODEL, assembles, needs
+        name, (path or f"/v1/{name}").encode(), mode, Action.USE_MODEL, assembles, needs, computes
     )
 
 
@@ -47,12 +50,12 @@ OPERATIONS = {
         _operation("completions", _COMPLETION, assembles=True),
         _operation("responses", _COMPLETION),
         _operation("messages", _COMPLETION),
-        _operation("messages/count_tokens", _COMPLETION),
+        _operation("messages/count_tokens", _COMPLETION, computes=False),
         _operation("audio/transcriptions", _COMPLETION, path="/v1/chat/completions", needs="audio"),
         _operation("infill", _COMPLETION, path="/infill"),
-        _operation("apply-template", _COMPLETION, path="/apply-template"),
-        _operation("tokenize", None, path="/tokenize"),
-        _operation("detokenize", None, path="/detokenize"),
+        _operation("apply-template", _COMPLETION, path="/apply-template", computes=False),
+        _operation("tokenize", None, path="/tokenize", computes=False),
+        _operation("detokenize", None, path="/detokenize", computes=False),
         _operation("embeddings", BackendMode.EMBEDDING),
         _operation("rerank", BackendMode.RERANKING),
         _operation("reranking", BackendMode.RERANKING, path="/v1/rerank"),
