@@ -161,7 +161,7 @@ def _python(program: Path) -> list[Path]:
     found = [Path(folder) for folder in own_python()]
     if program == Path(sys.executable):
         return found
-    return [folder for folder in found if folder.stat().st_mode & stat.S_IXOTH]
+    return [each for each in found if each.is_dir() and each.stat().st_mode & stat.S_IXOTH]
 
 
 def _libraries(programs: Iterable[Path]) -> Iterator[Path]:

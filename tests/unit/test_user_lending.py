@@ -153,3 +153,16 @@ async def test_no_number_is_left(
     async with lending.lent(PROGRAM, Sandbox()) as user:
         assert user is None
     assert "all numbers of `engine_uids` are taken" in caplog.text
+
+
+def test_a_python_that_is_gone_is_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As any other path that is absent."""
+    open_to_all, closed = tmp_path / "open", tmp_path / "closed"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o755)
+    closed.mkdir(mode=0o700)
+    found = [str(each) for each in (open_to_all, closed, tmp_path / "gone")]
+    monkeypatch.setattr(user_lending, "own_python", lambda: found)
+    assert user_lending._python(tmp_path / "program") == [open_to_all]

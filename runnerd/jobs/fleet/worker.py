@@ -113,7 +113,7 @@ class Worker:
             await asyncio.wait((dialling, stopping), return_when=asyncio.FIRST_COMPLETED)
             return dialling.result() if dialling.done() else None
         except asyncio.CancelledError:
-            if dialling.done():
+            if dialling.done() and dialling.exception() is None:
                 await dialling.result().close()
             raise
         finally:
