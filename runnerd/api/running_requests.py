@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from operator import attrgetter
+
 from aiohttp import web
 
 from runnerd.access import Action
@@ -10,6 +13,7 @@ from runnerd.api.event_views import may
 from runnerd.api.request_fields import may_see, request_json, requests_json, running_of
 from runnerd.api.routing import Routes
 from runnerd.errors import NotFound, RequestCancelled
+from runnerd.relay.records import RequestRecord
 
 ROUTES = Routes()
 
@@ -23,7 +27,8 @@ async def running(request: web.Request) -> web.Response:
     """
     if not flag(request, "ended"):
         return json_response(requests_json(request, (each.record for each in running_of(request))))
-    records = [each for each in request.app[CONTEXT].records.list() if may_see(request, each)]
+    kept = [each for each in request.app[CONTEXT].records.list() if may_see(request, each)]
+    records = _all_of((each.record for each in running_of(request)), kept)
     shown = requests_json(request, records)
     if may(request, Action.VIEW_CONTENT):
         for record, told in zip(records, shown, strict=True):
@@ -31,6 +36,13 @@ async def running(request: web.Request) -> web.Response:
                 told["request"] = record.content.request_text()
                 told["response"] = record.content.response_text()
     return json_response(shown)
+
+
+def _all_of(running: Iterable[RequestRecord], kept: list[RequestRecord]) -> list[RequestRecord]:
+    """Records, the oldest first: those that are kept, and what runs for so long that it is not."""
+    known = {each.id for each in kept}
+    older = [each for each in running if each.id not in known]
+    return sorted([*older, *kept], key=attrgetter("clock")) if older else kept
 
 
 @ROUTES.delete("/runnerd/requests/{id}", Action.CANCEL_REQUEST)
