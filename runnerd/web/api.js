@@ -5,7 +5,7 @@ const ROOT = new URL("../../", import.meta.url);
 const KEY = "runnerd-key";
 const LONGEST_PAUSE = 15000; // milliseconds between attempts to follow events again
 
-export class ApiError extends Error {
+class ApiError extends Error {
 	constructor(message, status) {
 		super(message);
 		this.status = status;
@@ -122,17 +122,16 @@ export function source(read, draw) {
 		known = 0;
 	async function look() {
 		const mine = ++asked;
-		let {found} = it,
-			error = null;
+		let news;
 		try {
-			found = await read();
-		} catch (failure) {
-			if (failure.name === "AbortError") return;
-			error = failure;
+			news = {found: await read(), error: null};
+		} catch (error) {
+			if (error.name === "AbortError") return;
+			news = {error};
 		}
 		if (mine < known) return;
 		known = mine;
-		Object.assign(it, {found, error});
+		Object.assign(it, news);
 		draw();
 	}
 	return it;
@@ -176,7 +175,7 @@ export function follow(where, {accept = "text/event-stream", read, state = () =>
 		const mine = (control = new AbortController());
 		try {
 			const headers = last ? {"Last-Event-ID": last} : {};
-			const response = await open("GET", typeof where === "function" ? where() : where, undefined, {signal: mine.signal, accept, headers});
+			const response = await open("GET", where, undefined, {signal: mine.signal, accept, headers});
 			state("live");
 			pause = 500;
 			await read(response, seen);

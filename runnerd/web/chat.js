@@ -25,7 +25,7 @@ import {
 	trouble,
 	upload
 } from "./ui.js";
-import {Column, curl, picture, python} from "./chat_column.js";
+import {Column, contentOf, curl, picture, python} from "./chat_column.js";
 
 const MOST_COLUMNS = 3; // a browser has six connections to a host
 const MOST_IMAGE = 20 * 2 ** 20;
@@ -96,6 +96,7 @@ export function chat(place, parts, query) {
 forgotten.add(() => {
 	stop();
 	columns = [];
+	names = null;
 	images = [];
 	for (const each of [system, others, tools, prompt, ...numbers.map(([, , , control]) => control)]) each.value = "";
 });
@@ -256,9 +257,7 @@ function code() {
 			const text = prompt.value.trim();
 			if (!text && !images.length) while (body.messages.at(-1)?.role === "assistant") body.messages.pop();
 			if (text || images.length || !body.messages.some(each => each.role === "user")) {
-				const content = images.length
-					? [{type: "text", text}, ...images.map(url => ({type: "image_url", image_url: {url}}))]
-					: text || "Hello";
+				const content = contentOf(text || (images.length ? "" : "Hello"), images);
 				body.messages = [...body.messages, {role: "user", content}];
 			}
 			return [copyable(curl(body), "curl command"), copyable(python(body), "Python program")];

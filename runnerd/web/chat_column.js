@@ -2,6 +2,9 @@
 import {address, choice, cross, events, h, key, muted, number, open, paced, seconds, short, show} from "./ui.js";
 import {prompted, responded} from "./markdown.js";
 
+export const contentOf = (text, images) =>
+	images?.length ? [{type: "text", text}, ...images.map(url => ({type: "image_url", image_url: {url}}))] : text;
+
 export class Column {
 	constructor(model, {names, removed, changed}) {
 		this.turns = [];
@@ -48,11 +51,7 @@ export class Column {
 					return turn.calls?.length
 						? {role: "assistant", content: turn.text || null, tool_calls: turn.calls}
 						: {role: "assistant", content: turn.text};
-				if (!turn.images?.length) return {role: "user", content: turn.text};
-				return {
-					role: "user",
-					content: [{type: "text", text: turn.text}, ...turn.images.map(url => ({type: "image_url", image_url: {url}}))]
-				};
+				return {role: "user", content: contentOf(turn.text, turn.images)};
 			});
 		return system ? [{role: "system", content: system}, ...said] : said;
 	}
@@ -228,7 +227,7 @@ export function python(body) {
 }
 
 function literal(value) {
-	if (value === null || value === undefined) return "None";
+	if ((value ?? null) === null) return "None";
 	if (value === true) return "True";
 	if (value === false) return "False";
 	if (Array.isArray(value)) return `[${value.map(literal).join(", ")}]`;

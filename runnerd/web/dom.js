@@ -21,7 +21,7 @@ export function h(tag, ...children) {
 }
 
 function set(element, name, value) {
-	if (value === undefined || value === null || value === false) return;
+	if ((value ?? false) === false) return;
 	if (name === "label") name = "aria-label";
 	if (name === "on") for (const [event, run] of Object.entries(value)) listen(element, event, run);
 	else if (name === "key") element.key = String(value);
@@ -43,7 +43,7 @@ function listen(element, event, run) {
 
 function append(element, children) {
 	for (const child of children.flat(Infinity)) {
-		if (child === null || child === undefined || child === false) continue;
+		if ((child ?? false) === false) continue;
 		if (!(child instanceof Node)) element.append(document.createTextNode(String(child)));
 		else if (!child.isConnected) element.append(child);
 		else {
@@ -137,11 +137,11 @@ function patch(old, wanted) {
 		if (!old.isEqualNode(wanted)) old.replaceWith(wanted);
 		return;
 	}
-	for (const {name} of [...old.attributes])
-		if (!wanted.hasAttribute(name) && !(name === "open" && old.nodeName === "DETAILS")) old.removeAttribute(name);
+	// What is unfolded stays so, and what is being done stays disabled.
+	const stays = name => (name === "open" && old.nodeName === "DETAILS") || (old.busy && /^(disabled|aria-busy)$/.test(name));
+	for (const {name} of [...old.attributes]) if (!wanted.hasAttribute(name) && !stays(name)) old.removeAttribute(name);
 	for (const {name, value} of [...wanted.attributes])
-		if (old.getAttribute(name) !== value && name !== "style" && !(name === "open" && old.nodeName === "DETAILS"))
-			old.setAttribute(name, value);
+		if (old.getAttribute(name) !== value && name !== "style" && !stays(name)) old.setAttribute(name, value);
 	if (old.style.cssText !== wanted.style.cssText) old.style.cssText = wanted.style.cssText;
 	for (const name of Object.keys(old.handlers || {})) if (!(name in wanted.handlers)) delete old.handlers[name];
 	for (const [name, run] of Object.entries(wanted.handlers || {})) listen(old, name, run);

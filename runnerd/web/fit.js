@@ -48,7 +48,7 @@ export const verdict = found => {
 export function told(found) {
 	return [
 		h("p", verdict(found), " ", found.sentence),
-		record(found, "model", "fits", "sentence", "devices", "here", found.here && "bytes"),
+		record(found, "model", "fits", "sentence", "need", "longest_beside", "devices", "here", found.here && "bytes"),
 		found.devices.length > 0 &&
 			table(
 				"Memory that is needed",

@@ -3,7 +3,7 @@
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 
 export function bytes(count) {
-	if (count === null || count === undefined) return "–";
+	if ((count ?? null) === null) return "–";
 	let size = Number(count),
 		unit = 0;
 	while (size >= 1023.95 && unit < UNITS.length - 1) {
@@ -13,10 +13,10 @@ export function bytes(count) {
 	return `${unit === 0 || size >= 100 ? Math.round(size) : size.toFixed(1)} ${UNITS[unit]}`;
 }
 
-export const number = value => (value === null || value === undefined ? "–" : Number(value).toLocaleString("en"));
+export const number = value => ((value ?? null) === null ? "–" : Number(value).toLocaleString("en"));
 
 export function seconds(value) {
-	if (value === null || value === undefined) return "–";
+	if ((value ?? null) === null) return "–";
 	if (value < 0.0995) return `${Math.round(value * 1000)} ms`;
 	if (value < 60) return `${value.toFixed(value < 9.95 ? 2 : 1)} s`;
 	if (value < 3600) return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
@@ -36,7 +36,7 @@ export function clock(when) {
 
 export function date(when) {
 	const time = moment(when);
-	if (when === null || when === undefined || Number.isNaN(time.getTime())) return "–";
+	if ((when ?? null) === null || Number.isNaN(time.getTime())) return "–";
 	const two = part => String(part).padStart(2, "0");
 	return `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`;
 }

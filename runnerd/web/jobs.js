@@ -134,7 +134,7 @@ function job(place, id) {
 		head: found => [`Job ${nameOf(found)}`, chipOf(found.state), ...actions(found, view.look, gone)],
 		content: found => [
 			found.reason && h("div.notice", found.reason),
-			h("div.panel.section", record(found, "state", "reason", "requests", "responses", "output", "attempts")),
+			h("div.panel.section", record(found, "state", "reason", "copy", "requests", "responses", "output", "attempts")),
 			found.attempts.length > 0 &&
 				section(
 					"Attempts",

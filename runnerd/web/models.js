@@ -146,7 +146,6 @@ function model(place, id) {
 		]
 	});
 
-	const pushes = () => owns();
 	const names = found =>
 		h(
 			"div.panel.form",
@@ -157,12 +156,12 @@ function model(place, id) {
 						"li.thumb",
 						{key: tag},
 						h("span.name", tag),
-						pushes() && push(tag),
+						owns() && push(tag),
 						cross(`Remove the name ${tag}`, event => untag(event, tag), {disabled: found.tags.length < 2})
 					)
 				)
 			),
-			pushes() && muted("Push sends the model to the registry in its name, with the daemon's login for it."),
+			owns() && muted("Push sends the model to the registry in its name, with the daemon's login for it."),
 			form("form.inline-form", event => addName(event, found), field("One more name", another), button("Add", null, {type: "submit"}))
 		);
 

@@ -13,34 +13,21 @@ import {
 	missing,
 	muted,
 	number,
+	reading,
 	rows,
 	seconds,
 	section,
 	short,
-	show,
-	source,
 	sub,
 	table,
 	trouble,
 	until,
-	watch,
 	wide
 } from "./ui.js";
 import {transfers} from "./pulls.js";
 import {modelOf, requestTable, runnerActions, runnerTitle, state} from "./requests.js";
 
-export function overview(place) {
-	let ended = false;
-	const draw = () => ended || show(place, content(host.found));
-	const host = source(() => Promise.all([get("engines/status"), get("engines/df")]), draw);
-	draw();
-	host.look();
-	const end = watch(draw);
-	return () => {
-		ended = true;
-		end();
-	};
-}
+export const overview = place => reading(place, {read: () => Promise.all([get("engines/status"), get("engines/df")]), content}).end;
 
 function content(host) {
 	const now = live.overview;

@@ -83,7 +83,7 @@ const programOf = said => /(Firefox|Edg|Chrome|Safari)\/\d+/.exec(said)?.[0] || 
 // Tokens per second, from the first one on where that is known.
 function speedOf({streamed, completion_tokens: tokens, seconds: took, waited_seconds, first_byte_seconds}) {
 	const spent = took - ((streamed && first_byte_seconds) || waited_seconds || 0);
-	return tokens > 1 && spent > 0 ? Number((tokens / spent).toPrecision(3)) : null;
+	return tokens > 1 && spent > 0 ? +(tokens / spent).toPrecision(3) : null;
 }
 
 function status({state, status: code, error}) {
@@ -97,7 +97,7 @@ const details = each =>
 		"Request",
 		"Close",
 		each.error && h("div.notice.bad", each.error),
-		record(each, "error", "request", "response"),
+		record({...each, took_seconds: each.seconds}, "seconds", "error", "request", "response"),
 		each.request && fold("What was asked", block(each.request)),
 		each.response && fold("The response", block(each.response))
 	);

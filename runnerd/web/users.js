@@ -53,11 +53,9 @@ export function users(place) {
 		},
 		{label: "Sums of usage"}
 	);
-	const usage = () =>
-		get(query("runnerd/usage", {by, days: 30})).then(found => found.map(row => ({...row, of: row.user ?? row.model ?? row.day})));
 	const view = listing(place, {
 		title: "Users",
-		read: () => Promise.all([get("runnerd/users"), usage(), get("runnerd/audit?limit=30")]),
+		read: () => Promise.all([get("runnerd/users"), get(query("runnerd/usage", {by, days: 30})), get("runnerd/audit?limit=30")]),
 		actions: () => [
 			act("Back up", "users, keys, usage and audit", () => download("runnerd-backup.db", "runnerd/backup", "POST"), undefined, {kind: ""}),
 			button("Restore", () => restore(view.look)),
@@ -70,16 +68,17 @@ export function users(place) {
 					? found.map(user => card(user, view.look))
 					: empty("Nobody has a key", "Users of this host may use models without one. Others need a key, which you give them here.")
 			),
-			(usage.length > 0 || by !== "user") &&
-				section(
-					"Used in the last 30 days",
-					h("div.toolbar", sums),
-					rows("Usage", usage, ["of", "requests", "failures", "prompt_tokens", "completion_tokens"], each => each.of)
-				),
+			(usage.length > 0 || by !== "user") && section("Used in the last 30 days", h("div.toolbar", sums), usageTable(usage)),
 			audit.length > 0 && section("Who has changed what", auditTable(audit))
 		]
 	});
 	return view.end;
+}
+
+// Its first column is what it was summed by, which is no longer what is chosen while an answer is on its way.
+function usageTable(usage) {
+	const by = ["user", "model", "day"].find(each => each in (usage[0] || {}));
+	return by && rows("Usage", usage, [by, "requests", "failures", "prompt_tokens", "completion_tokens"], each => each.id || each[by]);
 }
 
 function card(user, look) {

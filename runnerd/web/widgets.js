@@ -84,8 +84,8 @@ function said(name, value) {
 	if (name.endsWith("_seconds")) return seconds(value);
 	if (name.startsWith("bytes") || name.endsWith("_bytes")) return bytes(value);
 	if (/(^(created|started|ended|deadline|expires|last_used|timestamp)|_at)$/.test(name)) return clock(value);
-	if (/context|longest/.test(name)) return `${number(value)} tokens`;
-	return typeof value === "number" ? number(value) : value;
+	if (typeof value !== "number") return value;
+	return number(value) + (/context|longest/.test(name) ? " tokens" : "");
 }
 
 export const words = name =>
@@ -100,14 +100,7 @@ export const record = (found, ...shown) =>
 	facts(
 		Object.entries(found)
 			.filter(([name]) => !shown.includes(name))
-			.map(([name, value]) => [
-				name[0].toUpperCase() +
-					name
-						.slice(1)
-						.replace(/_(seconds|bytes)$/, "")
-						.replaceAll("_", " "),
-				said(name, value)
-			])
+			.map(([name, value]) => [words(name), said(name, value)])
 	);
 
 // Columns of a table: of few words, of names (which may be long), of quantities, and the last one with
@@ -301,17 +294,20 @@ export function choice(options, value, change, props) {
 	return select;
 }
 
-// A dialog that is there until it is closed; resolves to what `close` was called with.
+// A dialog that is there until it is closed; resolves to what `close` was called with.  Messages are in it
+// meanwhile: what is beside it is covered, and not read out.
 export function dialog(title, content) {
 	return new Promise(resolve => {
-		const box = h("dialog", {label: title, class: "dialog"});
+		const box = h("dialog", {label: title, class: "dialog"}),
+			messages = document.getElementById("messages");
 		const close = value => {
 			box.close();
+			(document.querySelector("dialog:modal") || document.body).append(messages);
 			box.remove();
 			resolve(value);
 			return value;
 		};
-		box.append(h("form", {method: "dialog", on: {submit: event => event.preventDefault()}}, h("h2", title), ...content(close)));
+		box.append(h("form", {method: "dialog", on: {submit: event => event.preventDefault()}}, h("h2", title), ...content(close)), messages);
 		box.addEventListener("cancel", () => close(undefined));
 		document.body.append(box);
 		box.showModal();
@@ -363,7 +359,7 @@ export function tell(text, kind = "") {
 export async function doing(event, work, done) {
 	const control = event?.currentTarget;
 	if (control) {
-		control.disabled = true;
+		control.disabled = control.busy = true;
 		control.setAttribute("aria-busy", "true");
 	}
 	try {
@@ -375,7 +371,7 @@ export async function doing(event, work, done) {
 		return undefined;
 	} finally {
 		if (control) {
-			control.disabled = false;
+			control.disabled = control.busy = false;
 			control.removeAttribute("aria-busy");
 		}
 	}

@@ -154,3 +154,36 @@ def test_two_pages_of_one_owner(page: Page, daemon: DaemonProcess) -> None:
     expect(page.get_by_role("table", name="Loaded models")).to_contain_text("tiny")
     other.close()
     daemon.http.post("/engines/unload", json={"all": True, "force": True})
+
+
+def test_what_is_being_done_stays_disabled(page: Page) -> None:
+    """A view that is drawn meanwhile does not have it done twice."""
+    go(page, "Models")
+    held = Held(page, "**/engines/load")
+    load = page.get_by_role("button", name="Load other")
+    load.click()
+    held.wait()
+    with page.expect_response("**/runnerd/overview"):
+        page.evaluate(LOOK)
+    page.evaluate("new Promise(done => setTimeout(done, 0))")
+    expect(load).to_be_disabled()
+    expect(load).to_have_attribute("aria-busy", "true")
+    held.release({})
+    told(page, "other is loaded")
+    expect(load).to_be_enabled()
+
+
+def test_what_a_dialog_is_told_is_in_it(page: Page) -> None:
+    """What is beside a modal dialog is covered, cannot be pressed and is not read out."""
+    go(page, "Users")
+    page.get_by_role("button", name="Restore").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Restore").click()
+    told(page, "Choose a file")
+    dialog.get_by_role("button", name="Dismiss").click()
+    expect(page.locator("#messages")).to_be_empty()
+    dialog.get_by_role("button", name="Restore").click()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    told(page, "Choose a file")
+    page.get_by_role("button", name="Dismiss").click()
