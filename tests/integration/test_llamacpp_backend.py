@@ -519,8 +519,10 @@ async def main(kind, folder, models):
     socket = folder / "r.sock"
     config = BackendConfiguration.model_validate({})
     run = asyncio.ensure_future(backend.run(socket, "tiny", "tiny", BackendMode.COMPLETION, config))
-    await wait_ready(backend.engine_socket(socket))
-    print("ready", flush=True)
+    ready = asyncio.ensure_future(wait_ready(backend.engine_socket(socket)))
+    await asyncio.wait({run, ready}, return_when=asyncio.FIRST_COMPLETED)
+    if not run.done():
+        print("ready", flush=True)
     await run
 uvloop.run(main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])))
 """
@@ -532,10 +534,12 @@ def test_kill_of_the_daemon_leaves_no_engine(tmp_path: Path, gguf: Path, kind: s
     argv = [sys.executable, "-c", PARENT, kind, str(tmp_path), str(gguf)]
     root = Path(__file__).parents[2]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=root) as parent:
-        assert parent.stdout is not None
-        assert parent.stdout.readline() == b"ready\n"
-        (engine,) = psutil.Process(parent.pid).children()
-        parent.kill()
+        try:
+            assert parent.stdout is not None
+            assert parent.stdout.readline() == b"ready\n"
+            (engine,) = psutil.Process(parent.pid).children()
+        finally:
+            parent.kill()  # or it would be waited for
     wait_for(
         lambda: not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE,
         "the engine to die with its parent",
