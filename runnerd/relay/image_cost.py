@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 
 from runnerd.errors import ClientError
 
@@ -74,42 +75,43 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the type of its colours
 
 def _png(image: bytes) -> int:
     """The pixels of a PNG, once its data are known to be no more.  Raises struct.error."""
-    at = len(_PNG)
-    length, kind = struct.unpack_from(">I4s", image, at)
-    while kind == b"CgBI":  # Apple's, in front of what it says of itself
-        at += 12 + length
-        length, kind = struct.unpack_from(">I4s", image, at)
-    width, height, bits, colours = struct.unpack_from(">IIBB", image, at + 8)
+    # Apple's chunk stands in front of what it says of itself.
+    start = next((start for kind, start, _ in _chunks(image) if kind != b"CgBI"), len(image))
+    width, height, bits, colours = struct.unpack_from(">IIBB", image, start)
     if len(image) > _UNCHECKED:
         row = (width * bits * _CHANNELS.get(colours, 4) + 7) // 8
         _check_data(image, height * (row + 8) + _SLACK)
     return int(width * height * (_DEEP if bits > 8 else 1))
 
 
+def _chunks(image: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """What each chunk of a PNG is called, where its data begin, and how long they say they are."""
+    at = len(_PNG)
+    while at + 8 <= len(image):
+        length, kind = struct.unpack_from(">I4s", image, at)
+        yield kind, at + 8, length
+        at += 12 + length
+
+
 def _check_data(image: bytes, most: int) -> None:
     """Refuse a PNG whose data inflate to more than so many bytes, or not at all."""
-    left, header, at = most, 2, len(_PNG)  # the data's own header, of two bytes
+    left, header = most, 2  # the data's own header, of two bytes
     inflate = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
     if b"CgBI" in image:
         header = 0 if _is_apples(image) else header
-    while at + 8 <= len(image) and not inflate.eof:
-        length, kind = struct.unpack_from(">I4s", image, at)
+    for kind, start, length in _chunks(image):
+        if inflate.eof:
+            break
         if kind == b"IDAT":
-            data = image[at + 8 + min(header, length) : at + 8 + length]
+            data = image[start + min(header, length) : start + length]
             header -= min(header, length)
             left = _inflated(inflate, data, left)
-        at += 12 + length
 
 
 def _is_apples(image: bytes) -> bool:
     """Whether a PNG's data have no header, which any of its chunks may say."""
-    at = len(_PNG)
-    while at + 8 <= len(image):
-        length, kind = struct.unpack_from(">I4s", image, at)
-        if kind in (b"CgBI", b"IEND"):
-            return bool(kind == b"CgBI")
-        at += 12 + length
-    return False
+    kinds = (kind for kind, _, _ in _chunks(image))
+    return next((kind for kind in kinds if kind in (b"CgBI", b"IEND")), None) == b"CgBI"
 
 
 def _inflated(inflate: zlib._Decompress, data: bytes, left: int) -> int:
