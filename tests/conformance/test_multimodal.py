@@ -19,11 +19,10 @@ import openai
 import pytest
 from PIL import Image
 
-from runnerd.models import tiny
 from tests.support.clients import anthropic_client, ollama_client, openai_client
 from tests.support.daemon import DaemonProcess, running
 from tests.support.media import png, wav
-from tests.support.projectors import IMAGE_TOKENS, SOUND_TOKENS, write_projector
+from tests.support.projectors import IMAGE_TOKENS, SOUND_TOKENS, create_seer
 
 pytestmark = pytest.mark.engine
 
@@ -60,12 +59,8 @@ def text(data: bytes) -> str:
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     """A daemon with a model that was created of two files in any order, and one without senses."""
     root = tmp_path_factory.mktemp("senses")
-    tiny.write_completion_model(root / "tiny.gguf", context_length=4096)
-    write_projector(root / "mmproj.gguf")
     with running(root / "daemon") as daemon:
-        with ollama_client(daemon) as client:
-            files = {name: client.create_blob(root / name) for name in ("mmproj.gguf", "tiny.gguf")}
-            client.create("seer", files=files)
+        create_seer(daemon, root)
         daemon.import_model(root / "tiny.gguf", "tiny")
         yield daemon
 

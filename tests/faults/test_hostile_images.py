@@ -7,11 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from runnerd.models import tiny
-from tests.support.clients import ollama_client
 from tests.support.daemon import DaemonProcess, running
 from tests.support.hostile_images import png_bomb, scans, webp_canvas
-from tests.support.projectors import write_projector
+from tests.support.projectors import create_seer
 
 pytestmark = pytest.mark.engine
 
@@ -22,12 +20,8 @@ MEBIBYTE = 2**20
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     """A daemon with a model that sees."""
     root = tmp_path_factory.mktemp("images")
-    tiny.write_completion_model(root / "tiny.gguf", context_length=4096)
-    write_projector(root / "mmproj.gguf")
     with running(root / "daemon") as daemon:
-        with ollama_client(daemon) as client:
-            files = {name: client.create_blob(root / name) for name in ("mmproj.gguf", "tiny.gguf")}
-            client.create("seer", files=files)
+        create_seer(daemon, root)
         yield daemon
 
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from bench.projectors import Projector, describe, tensors
 from runnerd.models import tiny
+from tests.support.clients import ollama_client
+from tests.support.daemon import DaemonProcess
 
 IMAGE_TOKENS = 16
 """What an image is turned into: 4 by 4 patches of 8 by 8 pixels."""
@@ -18,6 +20,15 @@ SOUND_TOKENS = 93
 
 _EYES = Projector("LLaVA's kind", "mlp", 32, 1, 2, 64, 32, 8)
 _EARS = Projector("Ultravox's kind", "ultravox", 32, 1, 2, 64, merge=16)
+
+
+def create_seer(daemon: DaemonProcess, root: Path) -> None:
+    """Create the model "seer", which sees and hears, of two files that are written to a folder."""
+    tiny.write_completion_model(root / "tiny.gguf", context_length=4096)
+    write_projector(root / "mmproj.gguf")
+    with ollama_client(daemon) as client:
+        files = {name: client.create_blob(root / name) for name in ("mmproj.gguf", "tiny.gguf")}
+        client.create("seer", files=files)
 
 
 def write_projector(path: Path) -> Path:
