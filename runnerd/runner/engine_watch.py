@@ -122,13 +122,14 @@ class EngineWatch:
             heard = max(heard, heard_at or 0.0, later or 0.0)
             if through:
                 work.rest()  # who is asked next has not been waited for since then
-            elif time.monotonic() - (last := max(work.worked_at, heard)) >= limit:
+            elif time.monotonic() - max(work.worked_at, heard) >= limit:
                 hang = EngineHang(
                     f"the engine of {self._spec.model_ref} gave no sign of life for {limit:g} s "
                     "(hang_timeout) and was ended",
                     exit_reason="hang",
                 )
-                hang.silent_since = last - limit * _MARGIN
+                # What only seemed to be work was none, as is known now.
+                hang.silent_since = max(work.certain_at, heard) - limit * _MARGIN
                 return hang
 
     async def _unreachable(self) -> EngineUnreachable:

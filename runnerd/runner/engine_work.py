@@ -49,7 +49,8 @@ class _Response(NamedTuple):
 class EngineWork:
     """Finds signs of work of one engine.  To be closed.
 
-    `worked_at` is when there last was one, `turned_at` when the working thread last answered, both
+    `worked_at` is when there last was one, the benefit of the doubt included; `certain_at`, when
+    there last was one beyond doubt; `turned_at`, when the working thread last answered: all
     monotonic.  `busy_threads` of a process since two looks: for tests.
     """
 
@@ -64,7 +65,7 @@ class EngineWork:
         self._slots: bytes | None = None
         self._process: int | None = None
         self._times: ThreadTimes = {}
-        self.worked_at = self.turned_at = self._changed_at = time.monotonic()
+        self.rest()
 
     async def close(self) -> None:
         """Ask no more.  Idempotent."""
@@ -74,7 +75,8 @@ class EngineWork:
 
     def rest(self) -> None:
         """Nobody wants anything of it."""
-        self.worked_at = self.turned_at = self._changed_at = time.monotonic()
+        self.worked_at = self.certain_at = time.monotonic()
+        self.turned_at = self._changed_at = self.worked_at
 
     async def look(self, within: float, *, limit: float) -> bool:
         """Whether the engine's working thread answered within some seconds.
@@ -100,6 +102,8 @@ class EngineWork:
         self.turned_at = now
         if response.slots is None or response.slots != self._slots:
             self._slots, self._changed_at = response.slots, now
+            if response.works:
+                self.certain_at = now
         if response.works and await self._may_work(now - self._changed_at, DOUBT * limit):
             self.worked_at = now
         return True

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from functools import partial
 from pathlib import Path
 
+import pytest
+
 from runnerd.backends.configuration import BackendConfiguration, BackendMode
+from runnerd.runner import engine_watch
 from runnerd.runner.engine_watch import EngineWatch
+from runnerd.runner.engine_work import EngineWork
 from runnerd.runner.failures import EngineHang
 from runnerd.runner.launch import LaunchSpec
 from tests.unit.test_engine_work import engine_at
@@ -51,3 +57,30 @@ async def test_who_was_through_was_not_waited_for(tmp_path: Path) -> None:
         failure = await watch.wait_failed(lambda: None)
     assert isinstance(failure, EngineHang)
     assert users.asked_late > 2
+
+
+async def test_who_left_while_it_only_seemed_to_work_left_in_the_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine with one core that is caught in a request is given time, for it computes; once it
+    hangs, that was no sign of life, and whoever left it meanwhile is to blame.
+    """
+    computes = partial(EngineWork, busy_threads=lambda before, after: 8)
+    monkeypatch.setattr(engine_watch, "EngineWork", computes)
+    used_from: list[float] = []
+
+    def heard_at() -> float:
+        used_from.append(time.monotonic())
+        return 0.0
+
+    timeouts = Timeouts()
+    timeouts.hang_timeout = 0.05
+    spec = LaunchSpec("m", "m", BackendMode.COMPLETION, BackendConfiguration())
+    async with engine_at(tmp_path / "e") as engine:  # it does not answer for its work
+        watch = EngineWatch("m", tmp_path / "e", spec, timeouts, heard_at)
+        failure = await watch.wait_failed(lambda: None)
+        engine.turns.set()
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.sleep(0)
+    assert isinstance(failure, EngineHang)
+    assert failure.silent_since <= used_from[0]

@@ -75,11 +75,13 @@ async def test_only_threads_together_are_given_time(tmp_path: Path, busy: int) -
     """For a batch that takes longer than the time between two looks; the question stays open."""
     async with engine_at(tmp_path / "e") as engine:
         work = EngineWork(tmp_path / "e", lambda before, after: busy)
+        began = work.certain_at
         assert not await work.look(SHORT, limit=LONG)  # nothing to compare with yet
         work.worked_at = 0.0
         assert not await work.look(SHORT, limit=LONG)
         computes = busy >= min(2, len(os.sched_getaffinity(0)))
         assert bool(work.worked_at) is computes
+        assert work.certain_at == began, "none of it is beyond doubt"
         work.worked_at, work.turned_at = 0.0, work.turned_at - DOUBT * LONG
         assert not await work.look(SHORT, limit=LONG)
         assert not work.worked_at, "there is an end to it"
@@ -87,6 +89,7 @@ async def test_only_threads_together_are_given_time(tmp_path: Path, busy: int) -
         engine.turns.set()
         assert await work.look(LONG, limit=LONG)
         assert work.worked_at
+        assert work.certain_at > began
         await work.close()
 
 
@@ -98,13 +101,15 @@ async def test_an_engine_that_answers_within_a_batch_is_given_time(tmp_path: Pat
         work = EngineWork(tmp_path / "e", lambda before, after: busy)
 
         async def works(limit: float) -> bool:
-            work.worked_at = 0.0
+            work.worked_at = work.certain_at = 0.0
             assert await work.look(LONG, limit=limit)
             return bool(work.worked_at)
 
         engine.slots = [{"is_processing": True, "n_prompt_tokens_processed": 0}]
         assert await works(LONG)
+        assert work.certain_at
         assert await works(LONG), "a batch takes as long as it takes"
+        assert not work.certain_at, "it shows nothing new"
         work._changed_at -= DOUBT * LONG
         assert await works(LONG), "nothing to compare with yet"
         assert not await works(LONG), "nobody computes"
@@ -114,6 +119,7 @@ async def test_an_engine_that_answers_within_a_batch_is_given_time(tmp_path: Pat
         assert not await works(LONG), "there is an end to it"
         engine.slots = [{"is_processing": True, "n_prompt_tokens_processed": 512}]
         assert await works(LONG), "it has come further"
+        assert work.certain_at
         work._changed_at -= DOUBT * DOUBT * LONG
         assert not await works(LONG)
         work.rest()
