@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from runnerd.errors import Overloaded
 from runnerd.relay.fair_turns import FairTurns
+from runnerd.tasks import spawn
 
 
 class Crowd:
@@ -27,7 +28,7 @@ class Crowd:
                 self.order.append(who)
                 await self._end.wait()
 
-        task = asyncio.create_task(work())
+        task = spawn(work(), name=who, quiet=True)
         self.tasks.append(task)
         await asyncio.sleep(0)
         return task
@@ -92,7 +93,7 @@ def test_nobody_is_forgotten_and_none_are_served_at_once(said: list[tuple[str, b
 
         tasks = []
         for who, leaves in said:
-            tasks.append(asyncio.create_task(work(who)))
+            tasks.append(spawn(work(who), name=who, quiet=True))
             await asyncio.sleep(0)
             if leaves:
                 tasks[len(tasks) // 2].cancel()
