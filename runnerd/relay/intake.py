@@ -9,7 +9,6 @@ of a model, the policy was asked.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from runnerd.relay.aside import TakesLonger
 from runnerd.relay.body import Body
 from runnerd.relay.body_scan import is_heavy
 from runnerd.relay.dialect import UnreadyRequest
+from runnerd.relay.fair_turns import FairTurns
 from runnerd.relay.messages import Request
 from runnerd.relay.named_models import NamedModels
 from runnerd.relay.parsed_request import ParsedRequest, parse
@@ -78,7 +78,8 @@ class Intake:
         self._quarantine = quarantine
         self._pending_models = pending_models
         self._transcoder = ImageTranscoder(images_dir, limits)
-        self._turn = asyncio.Lock()  # one large body after the other: what they become is larger
+        # One large body after the other: what they become is larger. `BodyBudget` bounds who waits.
+        self._turns = FairTurns("the reading of large requests")
 
     def plan(self, request: Request, route: Route, principal: Principal) -> Plan | PendingPlan:
         """Plan a complete request.  Raises errors of the 4xx kind and NotSupported (501)."""
@@ -106,7 +107,7 @@ class Intake:
         self, request: Request, route: Route, principal: Principal
     ) -> Plan | PendingPlan:
         """Read a large body beside the event loop."""
-        async with self._turn:
+        async with self._turns.turn(principal.id):
             read = await threads.run(self._planner.read, request.body, route, principal)
         if isinstance(read, UnreadyRequest):
             read = await read.gather()
@@ -210,7 +211,8 @@ class Intake:
 
     async def _transcoded(self, asked: _Asked, model: Model) -> Plan:
         """Plan a request with its images as the engine can read them."""
-        body = await self._transcoder.transcoded(_readable(asked.read, asked.request))
+        readable = _readable(asked.read, asked.request)
+        body = await self._transcoder.transcoded(readable, asked.principal.id)
         read = await threads.run(_read_again, asked, body)
         if isinstance(read, UnreadyRequest):
             read = await read.gather()
@@ -221,14 +223,14 @@ class Intake:
         thread, and the event loop finds what is looked up.
         """
         planner, request, route = self._planner, asked.request, asked.route
-        async with self._turn:
+        async with self._turns.turn(asked.principal.id):
             read = await self._translated_aside(asked.read, model)
             served = planner.served(read, model, route)
             made = await threads.run(planner.plan, read, model, request, route, served=served)
         plan, limits = self._permissions.permitted(made, request, asked.principal)
         context = limits.context
         watched = bool(self._quarantine) and plan.immediate is None
-        async with self._turn:
+        async with self._turns.turn(asked.principal.id):
             plan, kinds = await threads.run(_looked_at, plan, context, watched=watched)
         self._quarantine.check_kinds(kinds)
         return plan

@@ -114,7 +114,7 @@ def transcoded(monkeypatch: pytest.MonkeyPatch) -> list[Body]:
     """The bodies whose images were transcoded, each into one that is in order."""
     bodies: list[Body] = []
 
-    async def transcode(self: object, body: Body) -> bytes:
+    async def transcode(self: object, body: Body, principal: str) -> bytes:
         bodies.append(body)
         return PLAIN
 

@@ -1,13 +1,12 @@
 """WebP images, which Ollama's clients may send and llama-server cannot read, put into JPEG.
 
 Decoders of images have a record of holes, and these come from strangers: a process of its own does
-it (`transcode_process`), under the rules for engines, one at a time, with bounded memory, time and
-size.  Only bodies for models that see are searched, and only where images stand.
+it (`transcode_process`), under the rules for engines, one at a time and in fair turns, with bounded
+memory, time and size.  Only bodies for models that see are searched, and only where images stand.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import contextlib
@@ -27,6 +26,7 @@ from runnerd.errors import ClientError, PayloadTooLarge
 from runnerd.limit_settings import Limits
 from runnerd.regular import set_aside
 from runnerd.relay.body import Body
+from runnerd.relay.fair_turns import FairTurns
 from runnerd.relay.image_cost import webp_pixels
 from runnerd.relay.request_rewrites import transcode_process
 from runnerd.threads import Stop, run_stoppable
@@ -39,10 +39,12 @@ _HEAD = 24  # characters that tell the format
 _SIZE = 96  # and those that tell the size as well, slashes escaped
 _WEBP = b"WEBP"
 _TIMEOUT = 60.0
+_MOST_WAITING = 16  # requests of one principal; each holds its body meanwhile
 
 
 class ImageTranscoder:
-    """Puts WebP images into JPEG, for one request at a time.
+    """Puts WebP images into JPEG, for one request at a time: the next is of the principal who has
+    had least of it.
 
     `folder` is its own, what is in it is of a daemon that is no more; `limits` bound the pixels
     that it reads, before it reads any, and what it makes of a body.
@@ -51,7 +53,7 @@ class ImageTranscoder:
     def __init__(self, folder: Path, limits: Limits) -> None:
         self._folder = folder
         self._limits = limits
-        self._turn = asyncio.Lock()
+        self._turns = FairTurns("the transcoding of images", _MOST_WAITING)
         _clear(folder)
 
     @staticmethod
@@ -59,12 +61,12 @@ class ImageTranscoder:
         """Return whether a body has such images."""
         return _RIFF in body and next(_images(body), None) is not None
 
-    async def transcoded(self, body: Body) -> bytes:
-        """Return the body with other images in it.
+    async def transcoded(self, body: Body, principal: str) -> bytes:
+        """Return the body of a principal's request with other images in it.
 
-        Raises errors.ClientError, PayloadTooLarge, InsufficientStorage, BackendFailure.
+        Raises errors.ClientError, PayloadTooLarge, Overloaded, InsufficientStorage, BackendFailure.
         """
-        async with self._turn:
+        async with self._turns.turn(principal):
             try:
                 with storage_errors("the folder for images"):
                     changed = await self._changed(body)
