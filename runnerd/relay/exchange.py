@@ -220,7 +220,7 @@ class Exchange:
             self.fail(failure)
 
     def heard_at(self) -> float:
-        """When the engine last sent something."""
+        """When the engine last sent something that shows work."""
         return 0.0 if self._call is None else self._call.heard_at()
 
     # told by the call
@@ -245,7 +245,8 @@ class Exchange:
     def completed(self) -> None:
         """The sink has all pieces of the response."""
         self._plan.note_time(self.record)
-        _note_response(self._lease, self._plan)
+        if self._call is None or not self._call.behind:
+            _note_response(self._lease, self._plan)
         self._release()
         self._sink.end()
 

@@ -143,7 +143,9 @@ class Claims:
     # the runners that they have
 
     def heard_at(self, generation: int) -> float | None:
-        """Return when a runner last sent something, None while it is not in use."""
+        """When a runner last sent something, as its leases' holders say it (`LeaseHolder`); None
+        while it is not in use.
+        """
         heard = [
             0.0 if lease.holder is None else lease.holder.heard_at()
             for lease in self._leases.values()

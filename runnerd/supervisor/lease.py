@@ -39,7 +39,10 @@ class LeaseHolder(Protocol):
         ...
 
     def heard_at(self) -> float:
-        """When the engine last sent something (monotonic); 0: nothing since the lease began."""
+        """When the engine last sent something that it had computed then (monotonic).
+
+        0: nothing since the lease began; runner.UNASKED: nothing is wanted of its working thread.
+        """
         ...
 
 
