@@ -98,6 +98,7 @@ class Exchange:
             keep_alive=plan.keep_alive,
             affinity=plan.affinity,
             background=plan.priority <= BACKGROUND,
+            long=plan.long,
         )
         if lease is None:
             self._new_wait().stand_in_line()
@@ -322,7 +323,7 @@ def _note_response(lease: Lease | None, plan: Plan) -> None:
     """
     loads = plan.preload_only or plan.immediate is not None
     if lease is not None and plan.operation.computes and not loads:
-        lease.runner.responded = True
+        lease.runner.responded = lease.computed = True
 
 
 async def _unload(exchange: Exchange, plan: Plan, context: ExchangeContext) -> None:
