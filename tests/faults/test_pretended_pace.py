@@ -62,7 +62,7 @@ def test_a_flood_of_quick_requests_takes_no_place_that_others_want(
             assert each.result() == {status}
         wires = [stack.enter_context(Wire(daemon.address)) for _ in range(2 * SLOTS)]
         for wire in wires:
-            wire.send(post("/v1/completions", LONG, Authorization=key))
+            wire.send(post("/v1/completions", LONG, f"Authorization: {key}"))
         asked = len(wires)
         wait_for(
             lambda: sum(runner["requests"] + runner["waiting"] for runner in daemon.ps()) == asked,
