@@ -106,7 +106,8 @@ def test_who_responds_again_and_again_does_not_hang(daemon: DaemonProcess) -> No
 
 
 @pytest.mark.parametrize(
-    ("path", "asks"), [("/v1/completions", SHORT), ("/v1/tokenize", {"model": "tiny", "content": "x"})]
+    ("path", "asks"),
+    [("/v1/completions", SHORT), ("/v1/tokenize", {"model": "tiny", "content": "x"})],
 )
 def test_an_answer_that_waits_for_its_client_keeps_no_engine_that_hangs(
     daemon: DaemonProcess, path: str, asks: dict[str, object]
