@@ -55,13 +55,14 @@ def test_a_flood_of_quick_requests_takes_no_place_that_others_want(
             with httpx.Client(base_url=daemon.address, headers={"Authorization": key}) as http:
                 return {http.post(path, json=body, timeout=60).status_code for _ in range(40)}
 
+        wires = [stack.enter_context(Wire(daemon.address)) for _ in range(2 * SLOTS)]
+        long = post("/v1/completions", LONG, f"Authorization: {key}")
         pool = stack.enter_context(ThreadPoolExecutor(12))
         floods: list[Future[set[int]]] = [pool.submit(flood) for _ in range(12)]
         for each in floods:
             assert each.result() == {status}
-        wires = [stack.enter_context(Wire(daemon.address)) for _ in range(2 * SLOTS)]
-        for wire in wires:
-            wire.send(post("/v1/completions", LONG, f"Authorization: {key}"))
+        for wire in wires:  # at once: what is quick is forgotten within half a second
+            wire.send(long)
         asked = len(wires)
         wait_for(
             lambda: sum(runner["requests"] + runner["waiting"] for runner in daemon.ps()) == asked,
