@@ -28,7 +28,7 @@ from runnerd.relay.response_adapters.unparsed_end import UnparsedEnd, is_unparse
 from runnerd.relay.response_parser import ResponseHead
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.translations import PASSED, ErrorBody, Renamed
-from runnerd.runner import Runner
+from runnerd.runner import UNASKED, Runner
 
 
 class AskingExchange(Protocol):
@@ -71,7 +71,7 @@ class EngineCall:
     __slots__ = (
         "_asked_again", "_closed", "_context", "_ending", "_engine", "_exchange", "_intact",
         "_paused", "_plan", "_prepared", "_record", "_repeated", "_runner", "_sink", "_status",
-        "_translation", "heard", "key", "silent_since",
+        "_translation", "behind", "heard", "key", "silent_since",
     )  # fmt: skip
 
     def __init__(
@@ -100,6 +100,7 @@ class EngineCall:
         self._asked_again = False
         self._intact = True
         self._ending = 0  # so many bytes more, at most
+        self.behind = False  # its client has once not kept up
         self.heard = True
         self.silent_since = 0.0
 
@@ -139,7 +140,7 @@ class EngineCall:
 
     def pause(self) -> None:
         """The engine waits."""
-        self._paused = True
+        self._paused = self.behind = True
         if self._engine is not None:
             self._engine.pause()
         if not self._closed:
@@ -154,12 +155,18 @@ class EngineCall:
             self._engine.resume()
 
     def heard_at(self) -> float:
-        """When something came: now, as long as no round has found otherwise, and as long as the
-        engine is told to wait.
+        """When something came that shows work: now, as long as no round has found otherwise.
+
+        Nothing does that has waited for its client, for it may be old, or that needs no working
+        thread.
         """
         if self._paused:
-            return time.monotonic()
+            return UNASKED
         if not self._status:
+            return 0.0
+        if not self._plan.operation.computes:
+            return UNASKED
+        if self.behind:
             return 0.0
         return time.monotonic() if self.heard else self.silent_since
 

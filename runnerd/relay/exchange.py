@@ -98,6 +98,7 @@ class Exchange:
             keep_alive=plan.keep_alive,
             affinity=plan.affinity,
             background=plan.priority <= BACKGROUND,
+            long=plan.long,
         )
         if lease is None:
             self._new_wait().stand_in_line()
@@ -220,7 +221,7 @@ class Exchange:
             self.fail(failure)
 
     def heard_at(self) -> float:
-        """When the engine last sent something."""
+        """When the engine last sent something that shows work."""
         return 0.0 if self._call is None else self._call.heard_at()
 
     # told by the call
@@ -245,7 +246,8 @@ class Exchange:
     def completed(self) -> None:
         """The sink has all pieces of the response."""
         self._plan.note_time(self.record)
-        _note_response(self._lease, self._plan)
+        if self._call is None or not self._call.behind:
+            _note_response(self._lease, self._plan)
         self._release()
         self._sink.end()
 
@@ -321,7 +323,7 @@ def _note_response(lease: Lease | None, plan: Plan) -> None:
     """
     loads = plan.preload_only or plan.immediate is not None
     if lease is not None and plan.operation.computes and not loads:
-        lease.runner.responded = True
+        lease.runner.responded = lease.computed = True
 
 
 async def _unload(exchange: Exchange, plan: Plan, context: ExchangeContext) -> None:

@@ -63,6 +63,7 @@ class Leasing(Protocol):
         keep_alive: float | None = None,
         affinity: tuple[int, ...] = (),
         background: bool = False,
+        long: bool = False,
     ) -> Lease | None:
         """A lease if a runner is ready, None if it would take waiting."""
         ...
@@ -77,6 +78,7 @@ class Leasing(Protocol):
         keep_alive: float | None = None,
         affinity: tuple[int, ...] = (),
         priority: int = 0,
+        long: bool = False,
     ) -> int | None:
         """The ticket of who waits in line, None where that takes more than waiting."""
         ...
@@ -96,6 +98,7 @@ class Leasing(Protocol):
         affinity: tuple[int, ...] = (),
         priority: int = 0,
         afresh: bool = False,
+        long: bool = False,
     ) -> Lease:
         """Wait for a runner.  Raises as the supervisor does."""
         ...

@@ -54,6 +54,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     priority: int = 0
     before_end: BeforeEnd | None = None
     session: str = ""  # that it goes on with
+    long: bool = True  # it may take long, by what it asks for
 
     @property
     def action(self) -> Action:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from runnerd.backends.configuration import BackendMode
 from runnerd.errors import ClientError, NotSupported
 from runnerd.models.catalog import Model
 from runnerd.relay.affinity import affinity_of
@@ -34,9 +35,12 @@ from runnerd.relay.response_adapters.select import translation_of
 from runnerd.relay.response_adapters.unparsed_end import can_be_unparsed, with_an_end
 from runnerd.relay.routes import Route
 from runnerd.relay.serving_runners import PlainRequest, ServingRunner
+from runnerd.relay.token_time import TokenTime
 from runnerd.relay.tool_plans import ToolPlan, tool_plan
 from runnerd.relay.translations import PASSED, Assembled
 from runnerd.scheduler import RunnerKey
+
+_BRIEF = 4096  # bytes of a request that may be a quick one
 
 
 class Translated(NamedTuple):
@@ -86,6 +90,7 @@ def plan_translated(read: Translated, served: Served, request: Request, route: R
         retry_with=retry_within_rules(translated, found.rules),
         warnings=translated.warnings + told + served.warnings,
         before_end=translated.before_end,
+        long=_is_long(operation, asked, found.token_time),
     )
     if tools is not None:
         body_of = partial(translated_body, translated, rules=found.rules)
@@ -170,6 +175,7 @@ def plan_request(
         token_time=found.token_time,
         translation=infill.translation if infill else translation,
         warnings=warnings,
+        long=_is_long(operation, read, found.token_time),
     )
     if tools is not None:
         body_of = partial(engine_body, rules=found.rules, assembles=assembles)
@@ -188,15 +194,27 @@ def plain_request(
     streams = read.fields.stream is True
     assembles = not streams and operation.assembles and found.backend.streams_to_cancel
     if assembles and operation.name == "chat/completions":  # as `_assembles` of one that is plain
-        assembles = not _is_short(read.fields, found)
+        assembles = not _is_short(read.fields, found.token_time)
     return streams, assembles, request.preload_only, request.origin
 
 
 def same_plan(plan: Plan, read: ParsedRequest) -> Plan:
     """The plan for another plain request: it differs in nothing but the body."""
     body = engine_body(read, None, assembles=plan.assembles)
+    long = _is_long(plan.operation, read, plan.token_time)
     translation = Assembled(plan.prompts, plan.model_ref) if plan.assembles else PASSED
-    return msgspec.structs.replace(plan, body=body, translation=translation)
+    return msgspec.structs.replace(plan, body=body, translation=translation, long=long)
+
+
+def _is_long(operation: Operation, read: ParsedRequest, time: TokenTime | None) -> bool:
+    """Whether an engine may take long for a request, whatever it was asked before."""
+    if not operation.computes:
+        return False
+    if len(read.body) > _BRIEF:
+        return True
+    if operation.mode is not BackendMode.COMPLETION:
+        return False
+    return read.prompts > 1 or not _is_short(read.fields, time)
 
 
 def _assembles(operation: Operation, fields: Inference, found: ServingRunner) -> bool:
@@ -212,12 +230,12 @@ def _assembles(operation: Operation, fields: Inference, found: ServingRunner) ->
         return True
     if can_be_unparsed(fields):  # what it could not read is not in its error
         return True
-    return not _is_short(fields, found)
+    return not _is_short(fields, found.token_time)
 
 
-def _is_short(fields: Inference, found: ServingRunner) -> bool:
+def _is_short(fields: Inference, time: TokenTime | None) -> bool:
     """Whether nobody could leave before the response is complete."""
-    limit, time = fields.token_limit(), found.token_time
+    limit = fields.token_limit()
     if limit is None or limit == 1:
         return limit == 1
     return time is not None and not has_schemas(fields) and time.is_short(limit)

@@ -74,6 +74,7 @@ class RunnerWait:
                 keep_alive=plan.keep_alive,
                 affinity=plan.affinity,
                 priority=plan.priority,
+                long=plan.long,
             )
         if self._ticket is None:
             self.wait()
@@ -139,6 +140,7 @@ class RunnerWait:
             affinity=plan.affinity,
             priority=plan.priority,
             afresh=plan.preload_only or plan.immediate is not None,
+            long=plan.long,
         )
         self._tell(lease)
 

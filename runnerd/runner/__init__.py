@@ -4,9 +4,18 @@
 `launch` what a runner is started for.
 """
 
+from runnerd.runner.engine_watch import UNASKED
 from runnerd.runner.failures import EngineHang
 from runnerd.runner.launch import LaunchSpec, RunnerTimeouts
 from runnerd.runner.life import Runner, Watcher
 from runnerd.scheduler import RunnerState
 
-__all__ = ["EngineHang", "LaunchSpec", "Runner", "RunnerState", "RunnerTimeouts", "Watcher"]
+__all__ = [
+    "UNASKED",
+    "EngineHang",
+    "LaunchSpec",
+    "Runner",
+    "RunnerState",
+    "RunnerTimeouts",
+    "Watcher",
+]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -30,12 +31,17 @@ _LOOKS = 6  # at an engine's health within the limit after which it hangs, at le
 _MARGIN = 0.5  # of the limit: its last sign of life may be so much older than the look that saw it
 _LONGEST_PAUSE = 5.0  # seconds between two of them: the limit may have changed meanwhile
 
+UNASKED = -math.inf
+"""An engine is in use and owes nothing: its responses wait for their clients, or are those of other
+threads than the one that computes.  So they show nothing either.
+"""
+
 
 class EngineWatch:
     """Watches one engine from its start on.
 
     `heard_at` says when the engine last sent something (monotonic), None while it is not in use
-    and was not since it was last asked.
+    and was not since it was last asked, UNASKED while nobody wants anything of it.
     """
 
     def __init__(
@@ -113,12 +119,12 @@ class EngineWatch:
                 retiring()
                 return await self._unreachable()
             limit, heard_at = self._timeouts.hang_timeout, self._heard_at()
-            if heard_at is None and through:
+            if through and not _wanted(heard_at):
                 work.rest()
                 continue
             turns = await work.look(pause, limit=limit)
             later = self._heard_at()
-            through = turns and later is None
+            through = turns and not _wanted(later)
             heard = max(heard, heard_at or 0.0, later or 0.0)
             if through:
                 work.rest()  # who is asked next has not been waited for since then
@@ -136,10 +142,15 @@ class EngineWatch:
         """Wait until the requests that the engine still answers have ended, or it hangs."""
         limit, began = self._timeouts.hang_timeout, time.monotonic()
         while (heard_at := self._heard_at()) is not None:
-            if time.monotonic() - max(began, heard_at) >= limit:
+            if _wanted(heard_at) and time.monotonic() - max(began, heard_at) >= limit:
                 break
             await asyncio.sleep(_IDLE_INTERVAL)
         return EngineUnreachable(
             f"the engine of {self._spec.model_ref} could not be reached any more: {self._loss}",
             exit_reason="unreachable",
         )
+
+
+def _wanted(heard_at: float | None) -> bool:
+    """Whether somebody wants something of the engine's working thread."""
+    return heard_at not in (None, UNASKED)

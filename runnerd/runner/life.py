@@ -29,7 +29,7 @@ from typing import Protocol
 from runnerd import tasks
 from runnerd.backends.interface import Backend, EngineFailure
 from runnerd.errors import BackendFailure, RunnerdError
-from runnerd.runner.engine_watch import EngineWatch
+from runnerd.runner.engine_watch import UNASKED, EngineWatch
 from runnerd.runner.failures import EngineUnreachable, unforeseen
 from runnerd.runner.launch import LaunchSpec, RunnerTimeouts
 from runnerd.scheduler import RunnerKey, RunnerState
@@ -60,7 +60,10 @@ class Watcher(Protocol):
         ...
 
     def heard_at(self, runner: Runner) -> float | None:
-        """When the engine last sent something (monotonic), None while it is not in use."""
+        """When the engine last sent something that it had computed then (monotonic).
+
+        None while it is not in use; UNASKED while nobody wants anything of its working thread.
+        """
         ...
 
     async def recall(self, runner: Runner) -> None:
@@ -293,7 +296,7 @@ class Runner:
         if self.responded:
             heard_at = time.monotonic()
         self.used = self.responded = False
-        return 0.0 if heard_at is None and used else heard_at
+        return 0.0 if heard_at in (None, UNASKED) and used else heard_at
 
     def _enter(self, state: RunnerState) -> None:
         if state is not self.state:

@@ -82,11 +82,17 @@ class Scheduler(Needs):
         client: str = "",
         affinity: tuple[int, ...] = (),
         priority: int = 0,
+        long: bool = False,
     ) -> list[Decision]:
-        """A request wants a runner for `key`, and perhaps that it stays `keep_alive` seconds."""
+        """A request wants a runner for `key`, and perhaps that it stays `keep_alive` seconds.
+
+        `long`: it may take long, by what it asks for.
+        """
         background = priority <= BACKGROUND
         person = "" if background else client
-        instance = self._serving.available(key, affinity, now, client=person, background=background)
+        instance = self._serving.available(
+            key, affinity, now, client=person, background=background, long=long
+        )
         if instance is not None:
             pool = self._pools[key]
             pool.came(now, self._shares.loaded_at, person)
@@ -117,6 +123,7 @@ class Scheduler(Needs):
             client=client,
             affinity=affinity,
             priority=priority,
+            long=long,
         )
         return self._serving.go_on(now)
 
@@ -130,13 +137,16 @@ class Scheduler(Needs):
         client: str = "",
         affinity: tuple[int, ...] = (),
         background: bool = False,
+        long: bool = False,
     ) -> Grant | None:
         """Grant a runner that is ready and has room; None, and no trace, if that takes waiting, or
         deciding whether another instance is started.
         """
         if background:
             client = ""
-        instance = self._serving.available(key, affinity, now, client=client, background=background)
+        instance = self._serving.available(
+            key, affinity, now, client=client, background=background, long=long
+        )
         if instance is None:
             return None
         pool = self._pools[key]
@@ -157,6 +167,7 @@ class Scheduler(Needs):
         client: str = "",
         affinity: tuple[int, ...] = (),
         priority: int = 0,
+        long: bool = False,
     ) -> bool:
         """Let a request wait for runners that are in use; False, and no trace, if there is more to
         it than that: a runner to start, another one's place, or a refusal.
@@ -169,7 +180,9 @@ class Scheduler(Needs):
             return False
         background = priority <= BACKGROUND
         person = "" if background else client
-        if self._serving.available(key, affinity, now, client=person, background=background):
+        if self._serving.available(
+            key, affinity, now, client=person, background=background, long=long
+        ):
             return False
         pool.came(now, self._shares.loaded_at, person)
         if background:
@@ -182,6 +195,7 @@ class Scheduler(Needs):
             client=client,
             affinity=affinity,
             priority=priority,
+            long=long,
         )
         return True
 
@@ -192,8 +206,11 @@ class Scheduler(Needs):
             return self.release(ticket, now)
         return [*self._serving.abandon(self._pools[waiting.key]), *self._serving.go_on(now)]
 
-    def release(self, ticket: int, now: float) -> list[Decision]:
-        """A lease has ended; unknown tickets are ignored, so that releasing twice is harmless."""
+    def release(self, ticket: int, now: float, *, computed: bool = True) -> list[Decision]:
+        """A lease has ended; unknown tickets are ignored, so that releasing twice is harmless.
+
+        `computed`: with a response that its engine has computed, which shows how quick that is.
+        """
         taken = self._serving.take_back(ticket, now)
         if taken is None:
             return []
@@ -203,7 +220,11 @@ class Scheduler(Needs):
         jobs_go_on = not self._books.pauses.people and self._jobs_go_on(ticket, instance)
         instance.in_background.discard(ticket)
         instance.used_at = now
-        places_changed = instance.pace.responded(granted_at, now, leases.values())
+        places_changed = False
+        if computed:
+            places_changed = instance.pace.responded(granted_at, now, leases.values())
+        else:
+            instance.pace.left(granted_at)
         if instance.state is not RunnerState.READY:
             return self._serving.go_on(now) if jobs_go_on else []
         if pool.failures.failure is not None:

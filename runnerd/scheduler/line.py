@@ -19,7 +19,9 @@ _MANY = 16
 
 
 class Waiting(NamedTuple):  # a tuple: one is made for each request that waits
-    """One waiting ticket.  `since` is when it came, `keep_alive` what it asks for."""
+    """One waiting ticket.  `since` is when it came, `keep_alive` what it asks for; `long`: it may
+    take long, by what it asks for.
+    """
 
     ticket: int
     key: RunnerKey
@@ -30,6 +32,7 @@ class Waiting(NamedTuple):  # a tuple: one is made for each request that waits
     turn: int
     rank: int
     background: bool
+    long: bool = False
 
 
 class Line:

@@ -85,6 +85,11 @@ class Pace:
         self._note(took / answered, answered, now)
         return True
 
+    def left(self, given_at: float) -> None:
+        """A request has ended without a response that was computed, which shows nothing."""
+        if self._since <= given_at <= self._until and self._needed > 1:
+            self._needed -= 1
+
     def _begin(self, given: Collection[float], *, since: float) -> None:
         """Begin a round with what was given `since` then, if that is most of what there is.
 

@@ -164,11 +164,13 @@ class Pool:
         client: str = "",
         now: float = 0.0,
         background: bool = False,
+        long: bool = False,
     ) -> Instance | None:
         """Return the instance for a request of a client, None while all are full for that.
 
         For one in the `background` an instance is full when it has one slot left, which is for
-        whoever comes next and waits.  Who shares the pool leaves room for others (`sharers`).
+        whoever comes next and waits.  Who shares the pool leaves room for others (`sharers`).  One
+        that may take `long` gets nothing for the quick ones before it.
 
         The one that has seen most of what it goes on with, if that has a slot for it; else the
         least busy, one that nobody has used yet, and the one that was used least recently: its
@@ -177,7 +179,7 @@ class Pool:
         best: Instance | None = None
         sharers = self.sharers
         shared = client in sharers.held and not background and now < sharers.shared_until(client)
-        if shared and overcommit and self._is_up(client, now):
+        if shared and overcommit and self._is_up(client, now, long=long):
             return None
         for instance in self.instances.values():
             if instance.state is not RunnerState.READY or instance.draining:
@@ -188,18 +190,18 @@ class Pool:
                     continue
             elif slots is not None and overcommit:
                 factor = overcommit
-                if shared and factor > 1.0 and instance.pace.seconds(now) is None:
+                if shared and factor > 1.0 and (long or instance.pace.seconds(now) is None):
                     factor = 1.0
                 places, busy = int(slots * factor) or 1, len(instance.leases)
-                if busy >= places and busy >= instance.pace.places(places, now):
+                if busy >= places and (long or busy >= instance.pace.places(places, now)):
                     continue
             if best is None or self._rank(instance, affinity) < self._rank(best, affinity):
                 best = instance
         return best
 
-    def holds_back(self, client: str, now: float) -> bool:
+    def holds_back(self, client: str, now: float, *, long: bool) -> bool:
         """Return whether a client has as much of the pool as it may have beside others."""
-        return self._is_shared(client, now) and self._is_up(client, now)
+        return self._is_shared(client, now) and self._is_up(client, now, long=long)
 
     def _is_shared(self, client: str, now: float) -> bool:
         """Return whether a client holds places that others may want; who holds none is not
@@ -208,17 +210,18 @@ class Pool:
         sharers = self.sharers
         return client in sharers.held and now < sharers.shared_until(client)
 
-    def _is_up(self, client: str, now: float) -> bool:
-        return self.sharers.held.get(client, 0) >= self._most_of_one(now)
+    def _is_up(self, client: str, now: float, *, long: bool) -> bool:
+        return self.sharers.held.get(client, 0) >= self._most_of_one(now, long=long)
 
-    def _most_of_one(self, now: float) -> float:
+    def _most_of_one(self, now: float, *, long: bool) -> float:
         """How many places one client may hold of a pool that it shares."""
         slots = 0
         for instance in self.instances.values():
             if instance.state is RunnerState.READY and not instance.draining:
-                if instance.slots is None or instance.pace.seconds(now) is not None:
+                slots_of_it, seconds = instance.slots, instance.pace.seconds(now)
+                if slots_of_it is None or (seconds is not None and not long):
                     return math.inf
-                slots += instance.slots
+                slots += slots_of_it
         return most(slots) if slots else math.inf
 
     def _rank(self, instance: Instance, affinity: tuple[int, ...]) -> tuple[int, int, bool, float]:

@@ -58,6 +58,7 @@ class Queue:
         client: str = "",
         affinity: tuple[int, ...] = (),
         priority: int = 0,
+        long: bool = False,
     ) -> None:
         """Let a ticket wait."""
         background = priority <= BACKGROUND
@@ -67,7 +68,9 @@ class Queue:
         self._last_turn[client] = turn
         self._clients[client] = self._clients.get(client, 0) + 1
         rank = turn - _HEAD_START * priority
-        waiting = Waiting(ticket, key, now, keep_alive, client, affinity, turn, rank, background)
+        waiting = Waiting(
+            ticket, key, now, keep_alive, client, affinity, turn, rank, background, long
+        )
         self._tickets[ticket] = waiting
         line = self._lines.get(key)
         if line is None:

@@ -59,7 +59,9 @@ class SchedulerState:
         if not math.isfinite(ends):
             return None
         overcommit = self.limits.overcommit
-        place = pool.choose(first.affinity, overcommit, client=first.client, now=ends)
+        place = pool.choose(
+            first.affinity, overcommit, client=first.client, now=ends, long=first.long
+        )
         return None if place is None else ends
 
     @property

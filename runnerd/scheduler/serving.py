@@ -45,6 +45,7 @@ class Serving:
         *,
         client: str,
         background: bool,
+        long: bool = False,
     ) -> Instance | None:
         """Return the instance that a new request can have at once, None if it has to wait."""
         pool = self._pools.get(key)
@@ -53,7 +54,9 @@ class Serving:
         if background and self._books.jobs_begin_at() > now:
             return None
         overcommit = self._books.limits.overcommit
-        instance = pool.choose(affinity, overcommit, client=client, now=now, background=background)
+        instance = pool.choose(
+            affinity, overcommit, client=client, now=now, background=background, long=long
+        )
         if instance is not None and self._queue.before(key, background=background):
             first = self._next(pool, now)[0]
             if first is not None and (background or not first.background):
@@ -78,8 +81,10 @@ class Serving:
                 client=first.client,
                 now=now,
                 background=first.background,
+                long=first.long,
             )
-            if instance is not None or first.background or not pool.holds_back(first.client, now):
+            held_back = not first.background and pool.holds_back(first.client, now, long=first.long)
+            if instance is not None or not held_back:
                 return first, instance
             passed_over.append(first.client)
         return None, None

@@ -8,8 +8,10 @@ it may have all of that.  From when another one has asked until five minutes aft
   comes is behind one request of each of the others and not behind several of one, and
 - of four slots and more nobody holds the last one: it is for who holds none, and waits for no end.
 
-Neither counts while a pool's engines answer within milliseconds (`pace`): what they have ahead is
-worth no wait, and a place that is left free would cost more than it gives.
+Neither counts for what is short while a pool's engines answer within milliseconds (`pace`): what
+they have ahead is worth no wait, and a place that is left free would cost more than it gives.  For
+what may take long both always do: else a few quick requests would earn a client all places for
+long ones.
 """
 
 from __future__ import annotations

@@ -85,5 +85,6 @@ def _has_room(
         client=waiting.client,
         now=now,
         background=waiting.background,
+        long=waiting.long,
     )
     return found is not None

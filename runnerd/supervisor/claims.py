@@ -70,7 +70,8 @@ class Claims:
         """A runner is there for a ticket."""
         waiter = self._waiters.pop(granted.ticket, None)
         if waiter is None:  # its owner has left meanwhile
-            self._actions.carry_out(self._scheduler.release(granted.ticket, time.monotonic()))
+            now = time.monotonic()
+            self._actions.carry_out(self._scheduler.release(granted.ticket, now, computed=False))
             self.job_gate.left()
         else:
             waiter.claimant.granted(
@@ -117,7 +118,7 @@ class Claims:
             return
         if self._background.leases:
             self._background.leases.pop(lease.ticket, None)
-        decisions = self._scheduler.release(lease.ticket, time.monotonic())
+        decisions = self._scheduler.release(lease.ticket, time.monotonic(), computed=lease.computed)
         self.job_gate.left()
         if decisions:
             self._actions.act_on(decisions)
@@ -143,7 +144,9 @@ class Claims:
     # the runners that they have
 
     def heard_at(self, generation: int) -> float | None:
-        """Return when a runner last sent something, None while it is not in use."""
+        """When a runner last sent something, as its leases' holders say it (`LeaseHolder`); None
+        while it is not in use.
+        """
         heard = [
             0.0 if lease.holder is None else lease.holder.heard_at()
             for lease in self._leases.values()

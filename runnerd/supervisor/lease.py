@@ -39,7 +39,10 @@ class LeaseHolder(Protocol):
         ...
 
     def heard_at(self) -> float:
-        """When the engine last sent something (monotonic); 0: nothing since the lease began."""
+        """When the engine last sent something that it had computed then (monotonic).
+
+        0: nothing since the lease began; runner.UNASKED: nothing is wanted of its working thread.
+        """
         ...
 
 
@@ -82,11 +85,12 @@ class Lease:
 
     Without a `holder` nobody is told when the runner is taken away, and its engine counts as silent
     since the lease began.  `recalls` says that the runner can be given back what this `principal`
-    had evaluated.
+    had evaluated.  `computed` is set once its engine has computed a response to the end.
     """
 
     __slots__ = (
         "_release",
+        "computed",
         "generation",
         "holder",
         "key",
@@ -111,6 +115,7 @@ class Lease:
         self.principal = principal
         self.recalls = recalls
         self.holder = holder
+        self.computed = False
         self._release = release
 
     def release(self) -> None:

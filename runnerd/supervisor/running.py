@@ -131,7 +131,7 @@ class Running:
         self._launch_specs.prune(self._in_use)
 
     def heard_at(self, runner: Runner) -> float | None:
-        """When a runner last sent something (monotonic), None while it is not in use."""
+        """When a runner last sent something (`Watcher`), None while it is not in use."""
         return self._claims.heard_at(runner.generation)
 
     async def recall(self, runner: Runner) -> None:

@@ -94,6 +94,7 @@ class Supervisor:
         keep_alive: float | None = None,
         affinity: tuple[int, ...] = (),
         background: bool = False,
+        long: bool = False,
     ) -> Lease | None:
         """Return a lease if a runner is ready, None if it would take waiting.
 
@@ -108,6 +109,7 @@ class Supervisor:
             client=principal.id,
             affinity=affinity,
             background=background,
+            long=long,
         )
         if granted is None:
             return None
@@ -123,6 +125,7 @@ class Supervisor:
         keep_alive: float | None = None,
         affinity: tuple[int, ...] = (),
         priority: int = 0,
+        long: bool = False,
     ) -> int | None:
         """Let a claimant wait for a runner that is in use; return the ticket to `leave` with.
 
@@ -137,6 +140,7 @@ class Supervisor:
             client=principal.id,
             affinity=affinity,
             priority=priority,
+            long=long,
         ):
             return None
         background = priority <= BACKGROUND
@@ -161,6 +165,7 @@ class Supervisor:
         affinity: tuple[int, ...] = (),
         priority: int = 0,
         afresh: bool = False,
+        long: bool = False,
     ) -> Lease:
         """Wait for a runner, for a `holder` who is told what becomes of it.  Cancelling leaves the
         queue at once.
@@ -171,7 +176,8 @@ class Supervisor:
         names one decides.  Who waits is served fairly between principals, a higher `priority`
         with a head start.  `affinity` are hashes of
         the request's message prefixes, shortest first: it goes to the instance that has seen most
-        of them.  `afresh` tries a model again although it has failed a moment ago.
+        of them.  `afresh` tries a model again although it has failed a moment ago.  `long` says
+        that it may take long, by what is asked for.
 
         Raises errors.Overloaded, Draining, InsufficientStorage, BackendFailure (the load failed,
         with the engine's words).
@@ -193,6 +199,7 @@ class Supervisor:
                     client=principal.id,
                     affinity=affinity,
                     priority=priority,
+                    long=long,
                 )
             )
             if not background:

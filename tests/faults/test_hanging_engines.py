@@ -103,3 +103,26 @@ def test_who_responds_again_and_again_does_not_hang(daemon: DaemonProcess) -> No
     assert engine.is_running()
     response = daemon.http.post("/v1/completions", json=prepared | {"seconds": 3600})
     assert response.status_code == 504, response.text
+
+
+@pytest.mark.parametrize(
+    ("path", "asks"),
+    [("/v1/completions", SHORT), ("/v1/tokenize", {"model": "tiny", "content": "x"})],
+)
+def test_an_answer_that_waits_for_its_client_keeps_no_engine_that_hangs(
+    daemon: DaemonProcess, path: str, asks: dict[str, object]
+) -> None:
+    """Neither what its client does not read nor what needs no working thread shows that the
+    engine works.
+    """
+    daemon.http.post("/v1/completions", json=SHORT)
+    [engine] = daemon.engines()
+    head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 33554432\r\n\r\n"
+    told = {"raw": head + "x" * 2**22, "then": "hold"}
+    with Wire(daemon.socket) as wire:
+        wire.send(post(path, asks | told))
+        assert wire.read(head_only=True).status == 200  # and no more
+        response = daemon.http.post("/v1/completions", json=SHORT | {"raw": "", "then": "work"})
+        assert response.status_code == 504, response.text
+    assert daemon.http.post("/v1/completions", json=SHORT).status_code == 200
+    assert not engine.is_running()

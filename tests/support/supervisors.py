@@ -47,6 +47,7 @@ class NoRunners:
         keep_alive: float | None = None,
         affinity: tuple[int, ...] = (),
         background: bool = False,
+        long: bool = False,
     ) -> Lease | None:
         return None
 
@@ -60,6 +61,7 @@ class NoRunners:
         keep_alive: float | None = None,
         affinity: tuple[int, ...] = (),
         priority: int = 0,
+        long: bool = False,
     ) -> int | None:
         return None
 
@@ -76,6 +78,7 @@ class NoRunners:
         affinity: tuple[int, ...] = (),
         priority: int = 0,
         afresh: bool = False,
+        long: bool = False,
     ) -> Lease:
         raise NotSupported("let in")
 

@@ -182,6 +182,37 @@ def test_who_was_quick_long_ago_leaves_a_slot_now() -> None:
     assert view.leases == SLOTS - 1
 
 
+def test_a_quick_engine_gives_nothing_for_what_takes_long() -> None:
+    """Else a few quick requests would earn a client all places, and others would wait for it."""
+    scheduler = make(overcommit=2.0)
+    scheduler.request(1000, A, 1.0, client="person")
+    scheduler.release(1000, 1.0)
+    for ticket in range(64):
+        scheduler.request(ticket, A, 1.0, client="greedy")
+    now, given = 1.0, [0, 1, 2]
+    while given:
+        now += 0.0001
+        given += granted(scheduler.release(given.pop(0), now))
+    for ticket in range(100, 120):
+        scheduler.request(ticket, A, now, client="greedy", long=True)
+    [view] = scheduler.view()
+    assert view.leases == SLOTS - 1
+    assert granted(scheduler.request(1001, A, now, client="person", long=True)) == [1001]
+
+
+def test_what_was_not_computed_shows_no_pace() -> None:
+    """Tokens that are counted, refusals, and clients that leave."""
+    scheduler = make(overcommit=1.0)
+    for ticket in range(200):
+        scheduler.request(ticket, A, 1.0, client="greedy")
+    now, given = 1.0, list(range(SLOTS))
+    for _ in range(150):
+        now += 0.0001
+        given += granted(scheduler.release(given.pop(0), now, computed=False))
+    [view] = scheduler.view()
+    assert view.leases == SLOTS
+
+
 def test_background_is_counted_by_itself() -> None:
     """Who has jobs running is no holder when it talks with a model."""
     scheduler = make(overcommit=1.0)
