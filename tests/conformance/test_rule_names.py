@@ -158,9 +158,7 @@ def _larger(inner: st.SearchStrategy[Schema]) -> st.SearchStrategy[Schema]:
 OBJECTS = st.dictionaries(
     NAMES, st.recursive(LEAVES, _larger, max_leaves=6), min_size=1, max_size=4
 )
-SCHEMAS = st.tuples(
-    OBJECTS, OBJECTS, st.sampled_from(["$defs", "definitions"]), st.booleans()
-).map(
+SCHEMAS = st.tuples(OBJECTS, OBJECTS, st.sampled_from(["$defs", "definitions"]), st.booleans()).map(
     lambda found: {
         **{"type": "object", "properties": found[0], "required": sorted(found[0])},
         found[2]: found[1],
@@ -249,7 +247,9 @@ def test_each_reference_has_its_own_rule(engines: dict[str, Engine], drawn: Sche
     made = widened(schema)
     assume(not made.loosened)  # a circle of references means nothing
     grammars = [
-        engines["plain"].grammar("/completion", {"prompt": "x", "n_predict": 1, "json_schema": each})
+        engines["plain"].grammar(
+            "/completion", {"prompt": "x", "n_predict": 1, "json_schema": each}
+        )
         for each in (made.schema, widened(other).schema)
     ]
     assert not differs(*grammars, ("root", "root")), json.dumps(schema)

@@ -69,7 +69,10 @@ def test_what_is_no_definition_becomes_one() -> None:
     """Of two properties one would be the other one; each place keeps its meaning."""
     refs: Schema = {"r": {"$ref": "#/properties/a_b"}, "s": {"$ref": "#/properties/a-b"}}
     made = widened(of(**{"a_b": ONE, "a-b": OTHER, **refs}))
-    found = {name: meaning(made.schema, made.schema["properties"][name]) for name in made.schema["properties"]}
+    found = {
+        name: meaning(made.schema, made.schema["properties"][name])
+        for name in made.schema["properties"]
+    }
     assert (found, made.loosened) == ({"a_b": ONE, "a-b": OTHER, "r": ONE, "s": OTHER}, ())
 
 
