@@ -59,7 +59,8 @@ class EventSplitter:
             data = self._without_mark(data)
         if self._held or b"\r" in data:
             data = self._with_line_feeds(data)
-        if b"\n" not in data:
+        ends = b"\n\n" in data or (data.startswith(b"\n") and self.rest.endswith(b"\n"))
+        if not ends:  # nor is what is kept looked at again
             self.rest += data
             return []
         data = self.rest + data if self.rest else data
