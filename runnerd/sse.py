@@ -45,8 +45,9 @@ class EventSplitter:
         self._begun = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take a piece of the stream; return the texts that end in it.  Raises errors.BackendFailure
-        for an event that is longer than MOST_BYTES.
+        """Take a piece of the stream; return the texts that end in it.
+
+        Raises errors.BackendFailure for an event that is longer than MOST_BYTES.
         """
         texts = self._split(data)
         if len(self.rest) > MOST_BYTES or (len(data) > MOST_BYTES and _too_long(texts)):

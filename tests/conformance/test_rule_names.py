@@ -193,7 +193,7 @@ def _written(path: tuple[str, ...], number: int, own: str) -> str:
 
 
 def referring(drawn: Schema) -> tuple[Schema, Schema]:
-    """A schema whose references lead somewhere, and the same one with names that are like no other."""
+    """A schema whose references lead somewhere, and one whose names are like no other's."""
     places = list(_places(drawn))
     meant: dict[int, int] = {}
 

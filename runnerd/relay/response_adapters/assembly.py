@@ -20,7 +20,7 @@ from runnerd.sse import EventSplitter
 
 _MOST_BYTES = 256 * 2**20  # of a stream: half a million tokens
 MOST_ENTRIES = 2**14
-"""So many responses, or calls in one, are put together: each takes more memory than it has bytes."""
+"""So many responses, or calls in one, are put together: each takes more memory than bytes."""
 
 
 class Assembly:
