@@ -286,9 +286,9 @@ def _move(schema: Referring, moved: list[str], names: Iterator[str]) -> None:
     for node in refs:
         path = node.get("$ref", "")[len(at) :]
         for through in _on_the_way(path):
-            if (name := new.get(through)) is not None:
+            if (own := new.get(through)) is not None:
                 holder_name = through.split("/")[1] if _is_definition(through) else "$defs"
-                node["$ref"] = f"{at}/{holder_name}/{name}{path[len(through) :]}"
+                node["$ref"] = f"{at}/{holder_name}/{own}{path[len(through) :]}"
                 break
 
 
