@@ -80,7 +80,11 @@ def document_of(text: bytes) -> dict[str, Any] | None:
 
 def _document(data: bytes) -> dict[str, Any]:
     if len(data) > _LARGE and _is_heavy(data):
-        raise StreamError({"message": "an event of the engine's stream has too many values"})
+        raise StreamError(
+            {
+                "message": "the engine's stream is not JSON that can be read: an event has too many values"
+            }
+        )
     try:
         document = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -35,7 +35,7 @@ from runnerd.relay.events import StreamError
 from runnerd.relay.http_reader import Head, HttpReader, Malformed
 from runnerd.relay.parsed_request import parse
 from runnerd.relay.request_rewrites.known_schemas import with_known_schemas
-from runnerd.relay.response_parser import BadResponse, ResponseParser
+from runnerd.relay.response_parser import BadResponse, ChunkedBody, read_head
 from runnerd.relay.translations import Assembled, of_stream
 from runnerd.sse import EventSplitter
 
@@ -155,6 +155,15 @@ def through_events(data: bytes) -> None:
         of_stream(translation.end)
 
 
+def through_response(data: bytes) -> None:
+    """The head of an engine's response, and its chunks."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    with contextlib.suppress(BadResponse):
+        read_head(head + b"\r\n\r\n")
+    with contextlib.suppress(BadResponse):
+        ChunkedBody(decodes=True).feed(body)
+
+
 SETTINGS = st.dictionaries(
     st.sampled_from(sorted(config.Settings.model_fields)),
     st.one_of(
@@ -202,7 +211,17 @@ def run(strategy: st.SearchStrategy[Any], reader: Callable[[Any], None]) -> None
         (EVENTS, through_events),
         (RESPONSE, through_response),
     ],
-    ids=["http", "body", "template", "reference", "manifest", "settings", "schema", "events", "response"],
+    ids=[
+        "http",
+        "body",
+        "template",
+        "reference",
+        "manifest",
+        "settings",
+        "schema",
+        "events",
+        "response",
+    ],
 )
 def test_reader_only_refuses(
     strategy: st.SearchStrategy[Any], reader: Callable[[Any], object]

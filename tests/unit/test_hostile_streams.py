@@ -64,6 +64,7 @@ def anthropic(kind: str, **said: Any) -> bytes:
 
 
 MANY = 17_000
+ODD_INDICES: tuple[Any, ...] = (-1, 2**40, 2**70, "a", None, 1.5, [], {})
 LOGPROB = {"token": "a", "logprob": -1.0, "bytes": [97]}
 STREAMS: dict[str, Callable[[], bytes]] = {
     "text nested deeply": lambda: delta({"content": "[" * 10**5}),
@@ -75,9 +76,7 @@ STREAMS: dict[str, Callable[[], bytes]] = {
         event({"choices": [{"index": n, "delta": {"content": "a"}}]}) for n in range(MANY)
     ),
     "a long name": lambda: delta({"tool_calls": [call(0, name="f" * 2**20)]}),
-    "odd indices": lambda: b"".join(
-        delta({"tool_calls": [call(n)]}) for n in (-1, 2**40, 2**70, "a", None, 1.5, [], {})
-    ),
+    "odd indices": lambda: b"".join(delta({"tool_calls": [call(index)]}) for index in ODD_INDICES),
     "a long event": lambda: delta({"content": "x" * 2**23}),
     "an event without an end": lambda: b"data: " + b"x" * 2**23,
     "lines without an end": lambda: b"data: 1\n" * 2**20,
