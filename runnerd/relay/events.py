@@ -80,11 +80,7 @@ def document_of(text: bytes) -> dict[str, Any] | None:
 
 def _document(data: bytes) -> dict[str, Any]:
     if len(data) > _LARGE and _is_heavy(data):
-        raise StreamError(
-            {
-                "message": "the engine's stream is not JSON that can be read: an event has too many values"
-            }
-        )
+        raise StreamError({"message": "the engine's stream is not JSON of a size that can be read"})
     try:
         document = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
