@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from runnerd.errors import BackendFailure
+
 _MARK = b"\xef\xbb\xbf"  # UTF-8's byte-order mark
 
 
@@ -23,11 +25,16 @@ class Event(NamedTuple):
     error: bytes = b""
 
 
+MOST_BYTES = 4 * 2**20
+"""Of one event: what makes it longer is no model.  A response of 100,000 tokens is half a MiB."""
+
+
 class EventSplitter:
     """Cuts a stream, which comes in any pieces, into the texts of its events.
 
     A text is an event's lines, comments and all, with LF between them: to be parsed (`parse`), or
-    to be passed on (`joined`).
+    to be passed on (`joined`).  What has begun and not ended is kept, and may be copied with each
+    piece that comes: so there is a limit to it.
     """
 
     __slots__ = ("_begun", "_held", "rest")
@@ -38,12 +45,23 @@ class EventSplitter:
         self._begun = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take a piece of the stream; return the texts that end in it."""
+        """Take a piece of the stream; return the texts that end in it.
+
+        Raises errors.BackendFailure for an event that is longer than MOST_BYTES.
+        """
+        texts = self._split(data)
+        if len(self.rest) > MOST_BYTES or (len(data) > MOST_BYTES and _too_long(texts)):
+            self.rest = b""
+            raise BackendFailure(f"an event of a stream is longer than {MOST_BYTES} bytes")
+        return texts
+
+    def _split(self, data: bytes) -> list[bytes]:
         if not self._begun and data:
             data = self._without_mark(data)
         if self._held or b"\r" in data:
             data = self._with_line_feeds(data)
-        if b"\n" not in data:
+        ends = b"\n\n" in data or (data.startswith(b"\n") and self.rest.endswith(b"\n"))
+        if not ends:  # nor is what is kept looked at again
             self.rest += data
             return []
         data = self.rest + data if self.rest else data
@@ -73,6 +91,10 @@ class EventSplitter:
         if data.endswith(b"\r"):
             data, self._held = data[:-1], b"\r"
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def _too_long(texts: list[bytes]) -> bool:
+    return any(len(text) > MOST_BYTES for text in texts)
 
 
 def parse(text: bytes) -> Event:

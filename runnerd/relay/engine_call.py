@@ -27,7 +27,7 @@ from runnerd.relay.records import RequestRecord
 from runnerd.relay.response_adapters.unparsed_end import UnparsedEnd, is_unparsed
 from runnerd.relay.response_parser import ResponseHead
 from runnerd.relay.response_sink import ResponseSink
-from runnerd.relay.translations import PASSED, ErrorBody, Renamed
+from runnerd.relay.translations import PASSED, ErrorBody, Renamed, of_stream
 from runnerd.runner import UNASKED, Runner
 
 
@@ -259,7 +259,7 @@ class EngineCall:
             self._record.counts = usage.joined(self._record.counts, counts)
         if self._translation is not PASSED:
             try:
-                data = self._translation.feed(data)
+                data = of_stream(self._translation.feed, data)
             except StreamError as error:
                 self._refuse(error.error, refused=self._status >= 400)
                 return
@@ -285,7 +285,7 @@ class EngineCall:
             return
         translation = self._translation
         try:
-            last = translation.end()
+            last = of_stream(translation.end)
         except StreamError as error:
             unwanted = isinstance(error, UnwantedResponse)
             self._refuse(error.error, refused=unwanted or self._status >= 400)

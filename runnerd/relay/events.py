@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from runnerd import sse
+from runnerd.relay.body_scan import outlines
 
 EVENT_STREAM = b"text/event-stream"
 """Content type of a stream of events, as servers send them to browsers."""
@@ -16,6 +17,10 @@ DONE = sse.encoded(b"[DONE]")
 
 _DATA = b"data: "
 _NOTHING = (b"[DONE]", b"null", b"")  # null: a stream of several responses
+
+_LARGE = 2**16  # bytes of an event that is cheap, whatever is in it
+_MOST_CONTAINERS = 2**15  # in one event: some milliseconds
+_MOST_VALUES = 2**19
 
 _decode = msgspec.json.Decoder().decode
 
@@ -37,6 +42,11 @@ class UnwantedResponse(StreamError):
 def broken_off() -> StreamError:
     """The error of a stream that ended before its response did."""
     return StreamError({"message": "the engine's response broke off"})
+
+
+def unknown_shape() -> StreamError:
+    """The error of a stream of which nothing can be made."""
+    return StreamError({"message": "the engine's stream is of an unknown shape"})
 
 
 def written(document: Any, type: str = "") -> bytes:
@@ -69,12 +79,27 @@ def document_of(text: bytes) -> dict[str, Any] | None:
 
 
 def _document(data: bytes) -> dict[str, Any]:
+    if len(data) > _LARGE and _is_heavy(data):
+        raise StreamError({"message": "the engine's stream is not JSON of a size that can be read"})
     try:
         document = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StreamError({"message": "the engine's stream is not JSON"}) from error
     if not isinstance(document, dict):
-        raise StreamError({"message": "the engine's stream is of an unknown shape"})
+        raise unknown_shape()
     if isinstance(document.get("error"), dict):
         raise StreamError(document["error"])
     return document
+
+
+def _is_heavy(data: bytes) -> bool:
+    """Whether an event has more values than the event loop has time to decode; what stands in its
+    texts counts for nothing.
+    """
+    if data.count(b"[") + data.count(b"{") <= _MOST_CONTAINERS and data.count(b",") <= _MOST_VALUES:
+        return False
+    containers = values = 0
+    for piece in outlines(data):
+        containers += piece.count(b"[") + piece.count(b"{")
+        values += piece.count(b",")
+    return containers > _MOST_CONTAINERS or values > _MOST_VALUES

@@ -10,6 +10,9 @@ So a schema is put into rules as the engine does it, but of whole words of JSON,
 or a string, since within words nothing grows; and a text is followed that leaves as many ways open
 as can be, as `grammar_growth` does it (`open_ways`).  Words that may be the same and need not (a
 string and one after a pattern) count as different: what is missed is left to the engine.
+
+Values that are listed together everywhere are one word: a thousand of them lead on in one way, and
+would use up the looks that there are for what lies behind them.
 """
 
 from __future__ import annotations
@@ -57,6 +60,7 @@ class _Written:
         self._root = root
         self._numbers = itertools.count()
         self._referred: list[tuple[str, _Schema]] = []
+        self._words = _words_of_values(root)
         self.rules[_ROOT] = [self._node(root, 0)]
         while self._referred:
             name, schema = self._referred.pop()
@@ -75,9 +79,9 @@ class _Written:
         if (found := _choices(schema)) is not None:
             return self._choice(found, depth)
         if "const" in schema:
-            return _literal(schema["const"])
+            return self._literal(schema["const"])
         if isinstance(values := schema.get("enum"), list):
-            return (self._rule(*map(_literal, values)),)
+            return (self._rule(*dict.fromkeys(map(self._literal, values))),)
         return self._of_type(schema, schema.get("type"), depth)
 
     def _of_type(self, schema: _Schema, kind: object, depth: int) -> _Sequence:
@@ -101,7 +105,12 @@ class _Written:
 
     def _choice(self, found: list[Any], depth: int) -> _Sequence:
         self.has_choices = self.has_choices or len(found) > 1
-        return (self._rule(*[self._node(each, depth + 1) for each in found]),)
+        ways = [self._node(each, depth + 1) for each in found if not _is_value(each)]
+        values = [self._literal(each["const"]) for each in found if _is_value(each)]
+        return (self._rule(*ways, *dict.fromkeys(values)),)
+
+    def _literal(self, value: object) -> _Sequence:
+        return _word(self._words[_text(value)])
 
     def _object(self, schema: _Schema, depth: int) -> _Sequence:
         """Its required members in their order, then each of the others or not."""
@@ -153,8 +162,49 @@ def _choices(schema: _Schema) -> list[Any] | None:
     return [{**schema, "type": kind} for kind in kinds] if isinstance(kinds, list) else None
 
 
-def _literal(value: object) -> _Sequence:
-    return _word(f"= {msgspec.json.encode(value).decode()}")
+def _words_of_values(root: _Schema) -> dict[bytes, str]:
+    """A word for each value that a schema lists, by its text.  Values have one word where one of
+    them is listed, each time, with the others.
+    """
+    lists: dict[bytes, set[int]] = {}
+    numbers = itertools.count()
+    todo: list[Any] = [root]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, dict):
+            todo += node.values()
+            found = node["enum"] if isinstance(node.get("enum"), list) else []
+            if "const" in node:
+                _list(lists, [node["const"]], next(numbers))
+        elif isinstance(node, list):
+            todo += [each for each in node if not _is_value(each)]
+            found = [each["const"] for each in node if _is_value(each)]
+        else:
+            continue
+        _list(lists, found, next(numbers))
+    words: dict[frozenset[int], str] = {}
+    return {
+        text: words.setdefault(frozenset(where), f"= {len(words)}") for text, where in lists.items()
+    }
+
+
+def _list(lists: dict[bytes, set[int]], values: list[Any], number: int) -> None:
+    for value in values:
+        lists.setdefault(_text(value), set()).add(number)
+
+
+def _text(value: object) -> bytes:
+    return msgspec.json.encode(value)
+
+
+def _is_value(schema: Any) -> bool:
+    """Whether an alternative is one value."""
+    return (
+        isinstance(schema, dict)
+        and "const" in schema
+        and "$ref" not in schema
+        and not ({*_CHOICES} & schema.keys() or isinstance(schema.get("type"), list))
+    )
 
 
 def _leaf(kind: object, schema: _Schema) -> _Sequence:

@@ -6,13 +6,40 @@ of them are translations (`relay/dialect`), as those of other APIs are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ParamSpec
+
+import msgspec
+
+from runnerd.errors import BackendFailure
 from runnerd.relay.dialect import Translation
 from runnerd.relay.engine_errors import error_object
-from runnerd.relay.events import StreamError
+from runnerd.relay.events import StreamError, unknown_shape
 from runnerd.relay.response_adapters.assembly import Assembly
 from runnerd.relay.response_adapters.model_name import ModelNameFilter
 
+P = ParamSpec("P")
+
 _ERROR_LIMIT = 64 * 2**10  # bytes of an engine's error that are read
+
+
+_OF_NO_SHAPE = (
+    AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError,
+    msgspec.MsgspecError,
+)  # fmt: skip
+
+
+def of_stream(work: Callable[P, bytes], *arguments: P.args, **named: P.kwargs) -> bytes:
+    """What a translation makes of what an engine said, which may be anything.
+
+    Raises StreamError also where it is of a shape that the translation does not expect.
+    """
+    try:
+        return work(*arguments, **named)
+    except BackendFailure as error:
+        raise StreamError({"message": error.message}) from error
+    except _OF_NO_SHAPE as error:
+        raise unknown_shape() from error
 
 
 class PassedThrough:

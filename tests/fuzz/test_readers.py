@@ -31,7 +31,13 @@ from runnerd.models.gotemplates.translation import to_jinja
 from runnerd.models.manifest import parse_manifest
 from runnerd.models.reference import Reference
 from runnerd.relay.body_inspection import inspect
+from runnerd.relay.events import StreamError
 from runnerd.relay.http_reader import Head, HttpReader, Malformed
+from runnerd.relay.parsed_request import parse
+from runnerd.relay.request_rewrites.known_schemas import with_known_schemas
+from runnerd.relay.response_parser import BadResponse, ChunkedBody, read_head
+from runnerd.relay.translations import Assembled, of_stream
+from runnerd.sse import EventSplitter
 
 _SECONDS = float(os.environ.get("FUZZ_SECONDS", "60"))
 _MEMORY = 64 * 2**20
@@ -66,6 +72,21 @@ GO = mixed(
     b"{{ .Prompt }}", b"{{ if ", b"eq ", b"(", b")", b"}}", b"{{ end }}", b"{{ range .Messages }}",
     b"{{ else }}", b"$x := ", b"json", b"| ", b'"', b"`", b"{{-", b"-}}", b"{{/*", b"*/}}",
     b".System", b"index . 0", b"and . .", b"{% raw %}", b"{{ template ", b"{{ break }}",
+)  # fmt: skip
+SCHEMA = mixed(
+    b'{"$ref":"#/', b"$defs/", b"properties/", b"a_b", b"a-b", b"/items", b"/0", b'"},',
+    b'"$defs":{', b'"properties":{', b'"anyOf":[', b'"enum":[1,2],', b'"const":1,', b'"a_b":',
+    b'"a-b":', b'"$id":"x",', b"{", b"}", b"]", b",", b"true", b'"type":"object",', b'"type":["',
+)  # fmt: skip
+EVENTS = mixed(
+    b"data: ", b"data:", b"event: error", b"\n", b"\n\n", b"\r", b"\r\n", b"\xef\xbb\xbf", b": ",
+    b'{"choices":[{"delta":{"content":"a"},"index":', b'{"error":{"message":"x"}}', b"[DONE]",
+    b"0}]}", b"-1}]}", b'"tool_calls":[{"index":0,"function":{"arguments":"[', b"null", b"x" * 900,
+)  # fmt: skip
+RESPONSE = mixed(
+    b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"Content-Length: 5\r\n", b"\r\n",
+    b"Transfer-Encoding: chunked\r\n", b"Content-Type: text/event-stream\r\n", b"5\r\nabcde\r\n",
+    b"0\r\n\r\n", b"Connection: close\r\n", b"Content-Length: -1\r\n", b"f" * 20, b"A" * 5000,
 )  # fmt: skip
 NAMES = mixed(
     b"ai/", b"smollm2", b":latest", b"@sha256:", b"a" * 64, b"hf.co/", b"localhost:5000/", b"..",
@@ -108,6 +129,39 @@ def through_reference(data: bytes) -> None:
 
 def through_settings(said: dict[str, Any]) -> None:
     config.load(said)
+
+
+def through_schema(data: bytes) -> None:
+    """It is widened, told apart and judged; two tools have it."""
+    try:
+        schema = json.loads(data)
+    except ValueError:
+        schema = {"properties": {"x": {"$ref": data.decode("utf-8", "replace")}}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    asked = {"model": "m", "json_schema": schema, "tools": [tool, tool]}
+    with_known_schemas(parse(json.dumps(asked).encode()))
+
+
+def through_events(data: bytes) -> None:
+    """Cut at some place, a stream has the events that it has whole."""
+    found = []
+    for cut in (len(data), len(data) // 2):
+        splitter = EventSplitter()
+        found.append([*splitter.feed(data[:cut]), *splitter.feed(data[cut:])])
+    assert found[0] == found[1]
+    translation = Assembled(1, "m")
+    with contextlib.suppress(StreamError):
+        of_stream(translation.feed, data)
+        of_stream(translation.end)
+
+
+def through_response(data: bytes) -> None:
+    """The head of an engine's response, and its chunks."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    with contextlib.suppress(BadResponse):
+        read_head(head + b"\r\n\r\n")
+    with contextlib.suppress(BadResponse):
+        ChunkedBody(decodes=True).feed(body)
 
 
 SETTINGS = st.dictionaries(
@@ -153,8 +207,21 @@ def run(strategy: st.SearchStrategy[Any], reader: Callable[[Any], None]) -> None
         (NAMES, through_reference),
         (MANIFEST, parse_manifest),
         (SETTINGS, through_settings),
+        (SCHEMA, through_schema),
+        (EVENTS, through_events),
+        (RESPONSE, through_response),
     ],
-    ids=["http", "body", "template", "reference", "manifest", "settings"],
+    ids=[
+        "http",
+        "body",
+        "template",
+        "reference",
+        "manifest",
+        "settings",
+        "schema",
+        "events",
+        "response",
+    ],
 )
 def test_reader_only_refuses(
     strategy: st.SearchStrategy[Any], reader: Callable[[Any], object]

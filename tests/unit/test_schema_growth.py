@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Callable
@@ -56,6 +57,32 @@ DOUBLING: dict[str, Callable[[Schema], Schema]] = {
 def test_alternatives_within_alternatives_that_begin_alike(form: str, levels: int) -> None:
     """A real engine takes 5 s for ten levels of the first and minutes for twelve."""
     assert grows_too_far(widened(chain(levels, DOUBLING[form])).schema)
+
+
+PADDED: dict[str, Callable[[str, Schema], Schema]] = {
+    "values": lambda salt, r: of(k={"enum": [f"{salt}{n}" for n in range(300)]}, x=r),
+    "the same values": lambda salt, r: of(k={"enum": [f"v{n}" for n in range(300)]}, x=r),
+    "constants": lambda salt, r: of(
+        k={"anyOf": [{"const": f"{salt}{n}"} for n in range(300)]}, x=r
+    ),
+}
+
+
+@pytest.mark.parametrize("padding", PADDED)
+@pytest.mark.parametrize("levels", [10, 25])
+def test_values_in_front_hide_nothing(padding: str, levels: int) -> None:
+    """However many are listed at each level, they are one word to look at."""
+    numbers = itertools.count()
+
+    def padded(r: Schema) -> Schema:
+        found = DOUBLING["objects"](r)
+        return {"anyOf": [PADDED[padding](f"a{next(numbers)}-", each) for each in found["anyOf"]]}
+
+    made = widened(
+        chain(levels, lambda r: PADDED[padding](f"b{next(numbers)}-", DOUBLING["objects"](r)))
+    )
+    assert grows_too_far(made.schema)
+    assert not grows_too_far(widened(chain(4, padded)).schema)
 
 
 @pytest.mark.parametrize("form", DOUBLING)

@@ -12,6 +12,7 @@ import msgspec
 
 from runnerd import sse
 from runnerd.relay.events import EVENT_STREAM, Events, broken_off, document_of, written
+from runnerd.relay.response_adapters.assembly import check_entries
 
 _USUAL: dict[str, dict[str, Any]] = {"tool_use": {"input": {}}, "thinking": {"signature": ""}}
 _CHANGED = (b'"message_start"', b'"content_block_start"', b'"message_delta"')
@@ -64,7 +65,8 @@ class WholeMessage:
         self._events = Events()
         self._message: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
-        self._inputs: dict[int, str] = {}
+        self._inputs: dict[int, list[str]] = {}
+        self._texts: dict[tuple[int, str], list[str]] = {}  # of a block, by its member
         self._stopped = False
 
     def feed(self, data: bytes) -> bytes:
@@ -77,8 +79,10 @@ class WholeMessage:
         """Return the message.  Raises StreamError when the stream broke off."""
         if not self._stopped:
             raise broken_off()
-        for index, text in self._inputs.items():
-            self._blocks[index]["input"] = _object(text)
+        for index, pieces in self._inputs.items():
+            self._blocks[index]["input"] = _object("".join(pieces))
+        for (index, name), pieces in self._texts.items():
+            self._blocks[index][name] = "".join((self._blocks[index].get(name, ""), *pieces))
         content = [self._blocks[index] for index in sorted(self._blocks)]
         return msgspec.json.encode({**self._message, "content": content})
 
@@ -88,6 +92,7 @@ class WholeMessage:
                 self._message = dict(event["message"])
             case "content_block_start":
                 self._blocks[event["index"]] = dict(event["content_block"])
+                check_entries(self._blocks)
             case "content_block_delta":
                 self._extend(event["index"], event["delta"])
             case "message_delta":
@@ -100,13 +105,13 @@ class WholeMessage:
         block = self._blocks[index]
         match delta.get("type"):
             case "text_delta":
-                block["text"] = block.get("text", "") + delta["text"]
+                self._texts.setdefault((index, "text"), []).append(delta["text"])
             case "thinking_delta":
-                block["thinking"] = block.get("thinking", "") + delta["thinking"]
+                self._texts.setdefault((index, "thinking"), []).append(delta["thinking"])
             case "signature_delta":
                 block["signature"] = delta["signature"]
             case "input_json_delta":
-                self._inputs[index] = self._inputs.get(index, "") + delta["partial_json"]
+                self._inputs.setdefault(index, []).append(delta["partial_json"])
 
 
 def _passed(text: bytes) -> bytes:
@@ -130,5 +135,5 @@ def _completed(event: dict[str, Any]) -> dict[str, Any]:
 def _object(text: str) -> Any:
     try:
         return msgspec.json.decode(text or "{}")
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return {}

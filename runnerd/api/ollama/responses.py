@@ -17,6 +17,7 @@ import msgspec
 
 from runnerd.api.ollama.context_codec import Turn, remember
 from runnerd.relay.events import Events, UnwantedResponse, broken_off
+from runnerd.relay.response_adapters.assembly import check_entries
 from runnerd.relay.response_adapters.infill import native_choices
 from runnerd.relay.response_adapters.logprobs import shown_text
 
@@ -62,7 +63,7 @@ class TextResponse:
         self._began = time.monotonic()
         self._events = Events()
         self._texts: dict[str, list[str]] = {"content": [], "thinking": []}
-        self._calls: dict[int, dict[str, str]] = {}
+        self._calls: dict[int, dict[str, Any]] = {}
         self._reason = "stop"
         self._timings: dict[str, Any] = {}
         self._ended = False
@@ -87,22 +88,23 @@ class TextResponse:
         return line({**document, **self._account()})
 
     def _lines(self, event: dict[str, Any]) -> bytes:
-        lines = b""
+        lines: list[bytes] = []
         self._timings = event.get("timings") or self._timings
         for choice in event.get("choices") or native_choices(event):
             delta = choice.get("delta") or {"content": choice.get("text")}
             for call in delta.get("tool_calls") or []:
                 self._add_call(call)
-            lines += self._piece(
+            piece = self._piece(
                 delta.get("content") or "",
                 delta.get("reasoning_content") or "",
                 _logprobs(choice, self._top_logprobs),
             )
+            lines.append(piece)
             if reason := choice.get("finish_reason"):
                 self._ended = True
                 self._reason = "length" if reason == "length" else "stop"
-                lines += self._call_line()
-        return lines
+                lines.append(self._call_line())
+        return b"".join(lines)
 
     def _piece(self, content: str, thinking: str, logprobs: list[dict[str, Any]]) -> bytes:
         """Take a piece of the response; return its line, where there are lines."""
@@ -120,11 +122,12 @@ class TextResponse:
         return line({**document, "done": False})
 
     def _add_call(self, call: dict[str, Any]) -> None:
-        merged = self._calls.setdefault(call.get("index", 0), {"id": "", "name": "", "text": ""})
+        merged = self._calls.setdefault(call.get("index", 0), {"id": "", "names": [], "pieces": []})
+        check_entries(self._calls)
         function = call.get("function") or {}
         merged["id"] = call.get("id") or merged["id"]
-        merged["name"] += function.get("name") or ""
-        merged["text"] += function.get("arguments") or ""
+        merged["names"].append(function.get("name") or "")
+        merged["pieces"].append(function.get("arguments") or "")
 
     def _call_line(self) -> bytes:
         """Return the line with all tool calls, once they are complete."""
@@ -140,8 +143,8 @@ class TextResponse:
                 "id": call["id"],
                 "function": {
                     "index": index,
-                    "name": call["name"],
-                    "arguments": _arguments(call["text"]),
+                    "name": "".join(call["names"]),
+                    "arguments": _arguments("".join(call["pieces"])),
                 },
             }
             for index, call in sorted(self._calls.items())
@@ -264,7 +267,7 @@ def _arguments(text: str) -> dict[str, Any]:
     """Return a call's arguments as the object that Ollama's clients demand."""
     try:
         found = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     return found if isinstance(found, dict) else {"arguments": text}
 

@@ -16,7 +16,8 @@ from runnerd.relay import aside
 from runnerd.relay.body import ABSENT, UNDECODABLE, UNSAID, Inference, undecodable
 from runnerd.relay.parsed_request import ParsedRequest
 from runnerd.relay.request_rewrites.merged_alternatives import merged_alternatives
-from runnerd.relay.request_rewrites.schemas import NODES, of_arguments, widened
+from runnerd.relay.request_rewrites.reference_rules import Referring, tell_rules_apart
+from runnerd.relay.request_rewrites.schemas import NODES, Widened, of_arguments, widened
 from runnerd.relay.request_rewrites.told_apart import TooMany, told_apart
 from runnerd.relay.request_rewrites.tool_functions import function_of
 from runnerd.relay.schema_growth import grows_too_far
@@ -153,6 +154,7 @@ def _tools(value: Any) -> Known:
     if not isinstance(value, list):
         return Known(None)
     left, changed = aside.at_once(NODES, _AT_ONCE), list(value)
+    widened_ones: list[tuple[int, str, Widened]] = []
     loosened: dict[str, None] = {}
     reordered: dict[str, None] = {}
     grows = False
@@ -164,6 +166,10 @@ def _tools(value: Any) -> Known:
         made = of_arguments(function[named], most=left)
         left -= made.cost
         aside.check_spent(-left, 0)
+        widened_ones.append((index, named, made))
+    tell_rules_apart([Referring(made.schema, made.refs) for _, _, made in widened_ones])
+    for index, named, made in widened_ones:
+        tool, function = value[index], function_of(value[index]) or {}
         followed = _followed(made.schema)
         grows = grows or followed.grows
         said = {**function, named: followed.schema}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,16 +14,53 @@ NOTHING = object()
 """What a reference means that leads nowhere."""
 
 _END: dict[str, Any] = {}
+_HOLDERS = frozenset({"properties", "$defs", "definitions"})  # of schemas by their names
+_LISTS = frozenset({"anyOf", "oneOf", "items", "prefixItems"})
+_SCHEMAS = frozenset({"items", "prefixItems", "additionalProperties"})
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")  # each place has one name
+
+
+def path_of(root: Any, ref: str) -> tuple[str, ...] | None:
+    """The names that lead to what a reference into the same document means, however it is written.
+
+    None where it leads nowhere.
+    """
+    if isinstance(root, dict) and isinstance(own := root.get("$id"), str) and own:
+        ref = ref.removeprefix(own.removesuffix("#")) or "#"
+    if not ref.startswith("#"):
+        return None
+    first, *names = ref[1:].split("/")
+    path = tuple(unquote(name).replace("~1", "/").replace("~0", "~") for name in names)
+    return None if first or at_path(root, path) is NOTHING else path
 
 
 def meant_by(root: Any, ref: str) -> Any:
     """What a reference into the same document means; NOTHING where there is none."""
-    if not ref.startswith("#"):
-        return NOTHING
-    if ref == "#":
-        return root
-    return _steps(root, ref[1:], lambda name: unquote(name).replace("~1", "/").replace("~0", "~"))
+    path = path_of(root, ref)
+    return NOTHING if path is None else at_path(root, path)
+
+
+def is_found_by_engine(root: Any, path: tuple[str, ...]) -> bool:
+    """Whether the engine finds what a path leads to, in words that it knows: a schema that lies in
+    schemas alone, under names that can stand in a reference as they are.
+    """
+    if not path or any(set("/~%") & set(name) for name in path):
+        return False
+    names = iter(path)
+    node = root
+    for name in names:
+        holder = node.get(name) if isinstance(node, dict) else None
+        if isinstance(holder, dict) and name in _HOLDERS:
+            inner = next(names, None)
+            node = holder.get(inner) if inner is not None else None
+        elif isinstance(holder, list) and name in _LISTS:
+            inner = next(names, None)
+            node = holder[int(inner)] if inner is not None else None
+        elif isinstance(holder, dict) and name in _SCHEMAS:
+            node = holder
+        else:
+            return False
+    return isinstance(node, dict)
 
 
 def found_by_engine(made: Any, path: str) -> dict[str, Any] | None:
@@ -31,15 +68,16 @@ def found_by_engine(made: Any, path: str) -> dict[str, Any] | None:
 
     None where it finds none.
     """
-    found = _steps(made, path, lambda name: name) if path else made
+    first, *names = path.split("/")
+    found = NOTHING if first else at_path(made, names)
     return found if isinstance(found, dict) else None
 
 
-def _steps(node: Any, path: str, read: Callable[[str], str]) -> Any:
-    first, *names = path.split("/")
-    if first or len(names) > 2 * DEEPEST:
+def at_path(node: Any, names: Sequence[str]) -> Any:
+    """What lies behind these names; NOTHING where they lead nowhere."""
+    if len(names) > 2 * DEEPEST:
         return NOTHING
-    for name in map(read, names):
+    for name in names:
         if isinstance(node, dict) and name in node:
             node = node[name]
         elif isinstance(node, list) and _INDEX.fullmatch(name) and int(name) < len(node):

@@ -13,14 +13,16 @@ import math
 from typing import Any, NamedTuple
 
 from runnerd.relay.request_rewrites.patterns import engine_pattern
-from runnerd.relay.request_rewrites.reference_rules import tell_rules_apart
+from runnerd.relay.request_rewrites.reference_rules import Referring, tell_rules_apart
 from runnerd.relay.request_rewrites.schema_references import (
     DEEPEST,
-    NOTHING,
+    at_path,
     circular,
     found_by_engine,
+    is_found_by_engine,
     listed,
     meant_by,
+    path_of,
 )
 
 NODES = 20_000
@@ -28,7 +30,7 @@ NODES = 20_000
 
 _MOST_TIMES = 1000  # the engine repeats a rule 2000 times at most, and multiplies
 _LARGEST = 2**53
-_MOST_COPIES = 8
+_MOST_COPIES = 64
 _TYPES = frozenset({"null", "boolean", "number", "integer", "string", "array", "object"})
 _ALIASES = {
     **{"float": "number", "double": "number", "decimal": "number", "numeric": "number"},
@@ -53,6 +55,7 @@ class Widened(NamedTuple):
     loosened: tuple[str, ...]
     unenforced: tuple[str, ...]
     cost: int  # of schemas that were read
+    refs: list[dict[str, Any]]  # the nodes with references
 
 
 def widened(schema: Any, at: str = "#", most: int = NODES) -> Widened:
@@ -63,7 +66,7 @@ def widened(schema: Any, at: str = "#", most: int = NODES) -> Widened:
     widening = _Widening(schema, at, most)
     made = widening.whole()
     loosened, unenforced = tuple(widening.loosened), tuple(widening.unenforced)
-    return Widened(made, loosened, unenforced, most - widening.left)
+    return Widened(made, loosened, unenforced, most - widening.left, widening.refs)
 
 
 def of_arguments(schema: Any, at: str = "#", most: int = NODES) -> Widened:
@@ -96,27 +99,26 @@ class _Widening:
         self._root = root
         self._at = at
         self.left = most
-        self._refs: list[dict[str, Any]] = []
-        self._copies: dict[str, str] = {}  # reference: the name of what it means in $defs
+        self.refs: list[dict[str, Any]] = []
+        self._copies: dict[tuple[str, ...], str] = {}  # what is meant, and its name in $defs
         self._made: dict[str, Any] = {}
         self.loosened: dict[str, None] = {}
         self.unenforced: dict[str, None] = {}
 
     def whole(self) -> dict[str, Any]:
         made = self._node(self._root, 0)
-        while pending := [ref for ref in self._copies if self._copies[ref] not in self._made]:
-            for ref in pending:
-                self._made[self._copies[ref]] = self._node(meant_by(self._root, ref), 1)
+        while pending := [path for path in self._copies if self._copies[path] not in self._made]:
+            for path in pending:
+                self._made[self._copies[path]] = self._node(at_path(self._root, path), 1)
         if self._made:
             kept = made.get("$defs")
             made["$defs"] = {**(kept if isinstance(kept, dict) else {}), **self._made}
-        for node in self._refs:
+        for node in self.refs:
             if found_by_engine(made, node["$ref"][len(self._at) :]) is None:
                 self._any(node, "$ref")
-        for node in circular(self._refs, lambda ref: found_by_engine(made, ref[len(self._at) :])):
+        for node in circular(self.refs, lambda ref: found_by_engine(made, ref[len(self._at) :])):
             self._any(node, "$ref")
-        for node in tell_rules_apart(made, self._refs, self._at):
-            self._any(node, "$ref")
+        tell_rules_apart([Referring(made, self.refs, self._at)])
         return made
 
     def _any(self, node: dict[str, Any], why: str) -> dict[str, Any]:
@@ -170,20 +172,20 @@ class _Widening:
 
     def _reference(self, node: dict[str, Any]) -> dict[str, Any]:
         ref = node["$ref"]
-        if not isinstance(ref, str) or not ref.startswith("#"):
+        if not isinstance(ref, str) or (path := path_of(self._root, ref)) is None:
             return self._any(node, "$ref")
-        if meant_by(self._root, ref) is NOTHING:
-            return self._any(node, "$ref")
-        plain = ref.startswith("#/") and "~" not in ref and "%" not in ref
-        if not plain:  # the engine finds neither the document itself nor escaped names
-            if ref != "#" or self._at == "#":
-                if len(self._copies) >= _MOST_COPIES and ref not in self._copies:
-                    return self._any(node, "$ref")
-                name = self._copies.get(ref) or self._name_of_copy()
-                self._copies[ref] = name
-                ref = f"#/$defs/{name}"
+        if is_found_by_engine(self._root, path):
+            ref = "#" + "".join(f"/{name}" for name in path)
+        elif path or self._at == "#":  # else it means all that is put there
+            if len(self._copies) >= _MOST_COPIES and path not in self._copies:
+                return self._any(node, "$ref")
+            name = self._copies.get(path) or self._name_of_copy()
+            self._copies[path] = name
+            ref = f"#/$defs/{name}"
+        else:
+            ref = "#"
         node["$ref"] = self._at + ref[1:]
-        self._refs.append(node)
+        self.refs.append(node)
         return node
 
     def _name_of_copy(self) -> str:

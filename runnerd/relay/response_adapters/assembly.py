@@ -9,15 +9,18 @@ alone (`repeated_events`) are read once.
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any
 
 import msgspec
 
-from runnerd.relay.events import StreamError, broken_off, document_of
+from runnerd.relay.events import StreamError, broken_off, document_of, unknown_shape
 from runnerd.relay.response_adapters.repeated_events import RepeatedEvent
 from runnerd.sse import EventSplitter
 
 _MOST_BYTES = 256 * 2**20  # of a stream: half a million tokens
+MOST_ENTRIES = 2**14
+"""So many responses, or calls in one, are put together: each takes more memory than bytes."""
 
 
 class Assembly:
@@ -85,7 +88,7 @@ class Assembly:
             for choice in event.get("choices", ()):
                 self._merge(choice)
         except (AttributeError, TypeError) as error:
-            raise StreamError({"message": "the engine's stream is of an unknown shape"}) from error
+            raise unknown_shape() from error
         usage = event.get("usage")
         if isinstance(usage, dict):
             self._usages.append(usage)
@@ -98,6 +101,7 @@ class Assembly:
     def _merge(self, choice: dict[str, Any]) -> None:
         index = choice.get("index", 0)
         merged = self._choices.setdefault(index, {"index": index})
+        check_entries(self._choices)
         texts = self._texts.setdefault(index, {})
         for name, value in choice.items():
             if name == "delta":
@@ -119,7 +123,7 @@ class Assembly:
         calls = delta.pop("tool_calls", None)
         message = {"role": "assistant", "content": None if calls else "", **delta, **texts}
         if calls:
-            message["tool_calls"] = [calls[position] for position in sorted(calls)]
+            message["tool_calls"] = [_call(calls[position]) for position in sorted(calls)]
             message["content"] = texts.get("content") or None
         return {**choice, "message": message}
 
@@ -145,6 +149,7 @@ def _merge_delta(
             calls = merged.setdefault("tool_calls", {})
             for position, call in enumerate(value):
                 _merge_call(calls.setdefault(call.get("index", position), {}), call)
+                check_entries(calls)
         elif name in ("content", "reasoning_content"):
             if value is not None:
                 texts.setdefault(name, []).append(value)
@@ -157,9 +162,26 @@ def _merge_call(merged: dict[str, Any], call: dict[str, Any]) -> None:
         if name == "function":
             function = merged.setdefault("function", {})
             for field, text in value.items():
-                function[field] = function.get(field, "") + text if field == "arguments" else text
+                if field == "arguments":  # pieces: a text would be copied for each
+                    function.setdefault(field, []).append(text)
+                else:
+                    function[field] = text
         elif name != "index":
             merged[name] = value
+
+
+def _call(merged: dict[str, Any]) -> dict[str, Any]:
+    """A call as it is told, its arguments in one."""
+    function = merged.get("function")
+    if function is None or "arguments" not in function:
+        return merged
+    return {**merged, "function": {**function, "arguments": "".join(function["arguments"])}}
+
+
+def check_entries(entries: Sized) -> None:
+    """Raise StreamError where a response has more parts than any honest one."""
+    if len(entries) > MOST_ENTRIES:
+        raise StreamError({"message": f"the response has more than {MOST_ENTRIES} parts"})
 
 
 def _merge_logprobs(merged: dict[str, Any], value: Any) -> None:
