@@ -9,15 +9,16 @@ BIN := $(VENV)/bin
 # the umask, they can read what is installed.
 OPEN := umask 022;
 
-.PHONY: serve test fuzz test-clients test-slow test-install lint check bench lock install uninstall clean help
+.PHONY: serve test test-long fuzz test-clients test-slow test-install lint check bench lock install uninstall clean help
 .DEFAULT_GOAL := help
 
 # Tests write whatever a file may hold, also under a locale that lacks its letters.
-test fuzz test-clients test-slow test-install lint bench: export PYTHONUTF8 := 1
+test test-long fuzz test-clients test-slow test-install lint bench: export PYTHONUTF8 := 1
 
 help:
 	@echo "make serve    set everything up, start the daemon, ask it one question; Ctrl-C stops it"
 	@echo "make test     set everything up and run the tests"
+	@echo "make test-long  what make test leaves out for its cost: kills, most of the page, the other engine"
 	@echo "make fuzz     random input for what reads strangers' bytes, a minute each (FUZZ_SECONDS=)"
 	@echo "make test-clients  run other people's programs (LangChain, LiteLLM, AI SDK, ...) against it"
 	@echo "make test-install  build the wheel, install it with pip, pipx and uv, and use it; the container file"
@@ -38,9 +39,14 @@ serve: $(VENV)/.runnerd
 # On all cores, up to four: each test file in one process.  PYTEST_FLAGS="-n 0" for one process.
 # In their order, not the files with most tests first: those with few have engines and browsers, and
 # one of them that is begun last keeps all other cores waiting.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.dev $(VENV)/.engine
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
-	  --no-loadscope-reorder $(PYTEST_FLAGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(PYTEST_FLAGS)
+
+# What costs most and is needed least often while one works; with it, every test of a change is run.
+test-long: $(VENV)/.dev $(VENV)/.engine
+	@$(BIN)/python -m pytest -m long $(PARALLEL) $(PYTEST_FLAGS)
 
 # Each of the readers of what strangers send, for a minute; FUZZ_SECONDS=600 for longer.
 fuzz: $(VENV)/.dev

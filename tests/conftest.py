@@ -23,7 +23,7 @@ from runnerd.backends.llamacpp import places
 from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.errors import BackendFailure
-from tests.support import blocking
+from tests.support import blocking, limits
 from tests.support.waiting import LIMIT
 
 # What whoever runs the tests has set for a daemon of theirs, or was given by a service manager,
@@ -60,6 +60,11 @@ settings.load_profile("patient")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts us in the background lets us ignore Ctrl-C, and our children with us.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Limit each part of a test by itself."""
+    config.pluginmanager.register(limits)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -71,7 +71,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, gguf: Path) -> Iterator[Dae
         yield daemon
 
 
-@pytest.fixture(params=["wide-light", "phone-dark"])
+@pytest.fixture(params=["wide-light", pytest.param("phone-dark", marks=pytest.mark.long)])
 def look(request: pytest.FixtureRequest) -> str:
     """How wide the page is, and whether it is light."""
     return str(request.param)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import go, watched
 from tests.support.daemon import DaemonProcess, running
 from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.long
 
 
 def test_the_daemon_goes_and_comes_back(chromium: Browser, gguf: Path, tmp_path: Path) -> None:

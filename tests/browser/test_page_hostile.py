@@ -87,6 +87,7 @@ def test_every_view(page: Page, view: str) -> None:
     expect(page.locator("main")).to_contain_text(shown.get(view, "<img src=x"))
 
 
+@pytest.mark.long
 def test_usage_by_model(page: Page) -> None:
     """A model's name, and a client's, in the sums."""
     go(page, "Users")
@@ -94,6 +95,7 @@ def test_usage_by_model(page: Page) -> None:
     expect(page.get_by_role("table", name="Usage")).to_contain_text("<img src=x")
 
 
+@pytest.mark.long
 def test_a_batch(page: Page, daemon: DaemonProcess, tmp_path: Path) -> None:
     """A file's name and lines that are an attack, and what the daemon says of them."""
     file = tmp_path / "<img src=x onerror=alert(1)>.jsonl"
@@ -108,6 +110,7 @@ def test_a_batch(page: Page, daemon: DaemonProcess, tmp_path: Path) -> None:
     expect(page.get_by_role("dialog")).to_contain_text("Errors")
 
 
+@pytest.mark.long
 def test_the_catalogue_and_logins(page: Page, daemon: DaemonProcess) -> None:
     """An entry of somebody's index, and a login's name."""
     entry = {"id": "far", "description": ATTACK, "license": ATTACK[:90], "name": ATTACK[:60]}
@@ -125,6 +128,7 @@ def test_the_catalogue_and_logins(page: Page, daemon: DaemonProcess) -> None:
     expect(page.get_by_role("table", name="Logins")).to_contain_text(ATTACK)
 
 
+@pytest.mark.long
 def test_a_model_of_the_store(page: Page) -> None:
     """What a file's header says."""
     go(page, "Models")
@@ -132,6 +136,7 @@ def test_a_model_of_the_store(page: Page) -> None:
     expect(page.locator("main")).to_contain_text(ATTACK)
 
 
+@pytest.mark.long
 def test_a_response(page: Page, daemon: DaemonProcess) -> None:
     """Name, reasoning, response and tool calls of a chat; its code and its markup are text."""
     page.evaluate("name => { location.hash = '#/chat?model=' + encodeURIComponent(name) }", NAME)
@@ -169,6 +174,7 @@ x
 ```"""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("made", PATHOLOGICAL.values(), ids=PATHOLOGICAL.keys())
 def test_what_is_made_to_hold_the_page(page: Page, made: str) -> None:
     """A response that is read several times, as one that comes is, and to its last letter."""
@@ -176,6 +182,7 @@ def test_what_is_made_to_hold_the_page(page: Page, made: str) -> None:
     assert text.rstrip().endswith(("x", "a", "`"))
 
 
+@pytest.mark.long
 def test_marks_of_a_response(page: Page) -> None:
     """What is written often: code within bold text, marks within code, several backticks."""
     found = page.evaluate(READ, [MARKED, "innerHTML"])
@@ -187,6 +194,7 @@ def test_marks_of_a_response(page: Page) -> None:
     assert 'aria-label="Code, py"><code>x</code></pre>' in found
 
 
+@pytest.mark.long
 def test_captured_text(page: Page) -> None:
     """What was asked and answered, where an owner has it kept."""
     go(page, "Requests")
@@ -196,6 +204,7 @@ def test_captured_text(page: Page) -> None:
     page.get_by_role("button", name="Close").click()
 
 
+@pytest.mark.long
 def test_a_job(page: Page) -> None:
     """A job's prompt and its response."""
     go(page, "Jobs")
@@ -203,6 +212,7 @@ def test_a_job(page: Page) -> None:
     expect(page.locator("main")).to_contain_text("<img src=x")
 
 
+@pytest.mark.long
 def test_a_name_that_is_asked_for(page: Page) -> None:
     """What somebody types comes back in an error."""
     go(page, "Models")
@@ -211,6 +221,7 @@ def test_a_name_that_is_asked_for(page: Page) -> None:
     expect(page.locator("#messages")).to_contain_text("<img src=x")
 
 
+@pytest.mark.long
 def test_an_address_that_is_made_up(page: Page) -> None:
     """Whatever stands behind the # is a name of a model or a view, or nothing."""
     for place in (
@@ -229,6 +240,7 @@ def test_an_address_that_is_made_up(page: Page) -> None:
         expect(page.get_by_role("heading", level=1)).to_be_visible()
 
 
+@pytest.mark.long
 def test_the_policy_stands_behind_it(chromium: Browser, daemon: DaemonProcess) -> None:
     """What a mistake in the page would do is refused by the browser."""
     page = chromium.new_page()

@@ -15,6 +15,8 @@ from tests.support.hub import HubServer, running_hub
 from tests.support.ports import reserved_port
 from tests.support.registry import RegistryProcess, running_registry
 
+pytestmark = pytest.mark.long
+
 FOUND = "huggingface.co/org/Tiny-GGUF"
 
 

@@ -12,6 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import go, watched
 from tests.support.daemon import DaemonProcess
 
+pytestmark = pytest.mark.long
+
 LOOKS = (Path(__file__).parent / "looks.js").read_text()
 SCREENSHOTS = os.environ.get("PAGE_SCREENSHOTS")  # a folder that gets one of each view
 LONG = "a-model-with-a-name-that-is-as-long-as-those-of-merged-and-distilled-ones-are"

@@ -8,6 +8,8 @@ from playwright.sync_api import Page, Route, expect
 from tests.browser.conftest import go, told
 from tests.support.daemon import DaemonProcess
 
+pytestmark = pytest.mark.long
+
 LOOK = "document.dispatchEvent(new Event('visibilitychange'))"  # which has all views look again
 
 

@@ -9,11 +9,14 @@ import sqlite3
 import tarfile
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Download, Page, expect
 
 from tests.browser.conftest import go, told
 from tests.browser.test_page_races import Held
 from tests.support.daemon import DaemonProcess
+
+pytestmark = pytest.mark.long
 
 
 def kept(download: Download, folder: Path) -> Path:

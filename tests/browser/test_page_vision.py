@@ -14,6 +14,8 @@ from tests.browser.test_page_chat import PICTURE, columns, limit, say
 from tests.support.daemon import DaemonProcess, running
 from tests.support.projectors import write_projector
 
+pytestmark = pytest.mark.long
+
 # Gives the page a picture as a browser does when somebody pastes or drops one.
 GIVE = """([kind, data]) => {
   const bytes = Uint8Array.from(atob(data), each => each.charCodeAt(0));

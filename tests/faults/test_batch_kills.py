@@ -14,7 +14,7 @@ from tests.support.daemon import DaemonProcess, running
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 LINES = 400
 CHAT = "/v1/chat/completions"

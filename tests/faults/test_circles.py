@@ -21,7 +21,7 @@ from tests.support.ggufs import smallest_model
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire, post
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 TIMES = 8
 # What each life of a runner leaves is little, and holds nothing of a request.

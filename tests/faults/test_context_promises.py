@@ -22,7 +22,10 @@ import pytest
 from tests.support.daemon import DaemonProcess, running
 from tests.support.kinds import KINDS, Size, write_kind
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]  # much work, for a busy machine
+pytestmark = [
+    *(pytest.mark.engine, pytest.mark.long),
+    pytest.mark.timeout(600),  # much work, for a busy machine
+]
 
 CONTEXT = 1024
 LENGTHS = (10, 150, 360, 600, 900, CONTEXT - 40)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("seed", [1000, 2000])
 def test_killed_at_any_statement(tmp_path: Path, seed: int) -> None:

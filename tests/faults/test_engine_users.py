@@ -36,6 +36,7 @@ CAPABILITIES = ",".join(
 )  # fmt: skip
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(PYTHON is None, reason="needs a Python of the system"),
     pytest.mark.skipif(os.getuid() != 0, reason="only root may give users to engines"),
 ]

@@ -14,7 +14,7 @@ from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 CHAT = {"model": "tiny", "prompt": "x", "max_tokens": 2}
 LIMITED = """

@@ -21,6 +21,8 @@ from runnerd.jobs.sqlite.state import QueueRules
 from tests.support.brokers import RabbitMQ, Redis, running_rabbitmq, running_redis
 from tests.support.waiting import SECONDS
 
+pytestmark = pytest.mark.long
+
 _JOB = NewJob(user_principal("ann", "key"), "m", (Prompt("/v1/chat/completions", b"{}"),))
 
 

@@ -11,7 +11,7 @@ from tests.support.daemon import DaemonProcess, running
 from tests.support.hostile_images import png_bomb, scans, webp_canvas
 from tests.support.projectors import create_seer
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 MEBIBYTE = 2**20
 

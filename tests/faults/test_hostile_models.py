@@ -22,6 +22,8 @@ from tests.support.fileserver import serving
 from tests.support.ggufs import STRING, U32, gguf, pair, tensor, text
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.long
+
 EXPRESSION = ".Prompt"
 for _ in range(24):
     EXPRESSION = f"(eq {EXPRESSION} 1 2)"

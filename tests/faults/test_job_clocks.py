@@ -15,7 +15,7 @@ from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 DAYS = 86400.0
 SETTABLE = """

@@ -25,7 +25,7 @@ from tests.integration.test_database_faults import fill, mounted
 from tests.support.daemon import DaemonProcess, running
 from tests.support.waiting import SECONDS, wait_for
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 KILLS = int(os.environ.get("JOB_KILLS", "3"))
 TRIES = '{"tries": 1000}'  # an engine that is killed on purpose says nothing of its jobs

@@ -14,6 +14,8 @@ from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
 from tests.support.engines import fake_engine
 
+pytestmark = pytest.mark.long
+
 HEAD = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", 0, b"WAVE", b"fmt ", 16, 1, 1, 1, 0, 2, 16)
 SOUND = HEAD + b"data" + bytes(100_000)  # one sample a second
 TEXT = base64.b64encode(SOUND).decode()

@@ -18,6 +18,8 @@ from tests.support.engines import fake_engine
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire, get, post
 
+pytestmark = pytest.mark.long
+
 MIB = 2**20
 SHORT = {"model": "tiny", "prompt": "x", "max_tokens": 1}
 HEAD = (

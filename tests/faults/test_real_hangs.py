@@ -13,7 +13,10 @@ from tests.support.daemon import DaemonProcess, running
 from tests.support.kinds import Size, write_kind
 from tests.support.schemas import beyond_help
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]  # much work, for a busy machine
+pytestmark = [
+    *(pytest.mark.engine, pytest.mark.long),
+    pytest.mark.timeout(600),  # much work, for a busy machine
+]
 
 HANG_TIMEOUT = 2  # seconds
 CONTEXT = 8192

@@ -28,7 +28,10 @@ from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]  # much work, for a busy machine
+pytestmark = [
+    *(pytest.mark.engine, pytest.mark.long),
+    pytest.mark.timeout(600),  # much work, for a busy machine
+]
 
 MODELS = 12
 ROOM = 4

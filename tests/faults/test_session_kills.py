@@ -27,7 +27,7 @@ from tests.support.waiting import wait_for
 KILLS = int(os.environ.get("SESSION_KILLS", "6"))
 SESSIONS = 10
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(120 + 60 * KILLS)]
+pytestmark = [pytest.mark.long, pytest.mark.engine, pytest.mark.timeout(120 + 60 * KILLS)]
 
 
 class Talker:

@@ -41,6 +41,7 @@ CALLS = (
 SECRET = "hf_do_not_tell"
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(PYTHON is None, reason="needs a Python of the system"),
     pytest.mark.skipif(
         landlock.abi() == 0 or seccomp.machine() is None, reason="this kernel has no Landlock"

@@ -6,10 +6,14 @@ import json
 import shlex
 from pathlib import Path
 
+import pytest
+
 from runnerd.backends.llamacpp import places
 from runnerd.models import tiny
 from tests.support.builds import real_server
 from tests.support.daemon import DaemonProcess, running
+
+pytestmark = pytest.mark.long
 
 NAME = "vulkan"  # none of those that tests run on
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}

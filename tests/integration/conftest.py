@@ -23,6 +23,10 @@ if TYPE_CHECKING:  # a fleet's libraries are loaded where there is a fleet
     from tests.integration.test_worker import Site
 
 
+# The second engine takes the same tests again, with a slower start; `make test` has it in some.
+ENGINES = ("native", pytest.param("python", marks=pytest.mark.long))
+
+
 @pytest.fixture(scope="session")
 def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tiny models that this test run has made."""
@@ -34,7 +38,7 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=["native", "python"])
+@pytest.fixture(params=ENGINES)
 def backend(request: pytest.FixtureRequest, tmp_path: Path, gguf: Path) -> LlamaCppBackend:
     """The backend with one engine and with the other."""
     return LlamaCppBackend(context(tmp_path, gguf, server=request.param))
@@ -45,7 +49,7 @@ def socket(tmp_path: Path) -> Path:
     return tmp_path / "r.sock"
 
 
-@pytest.fixture(scope="module", params=["native", "python"])
+@pytest.fixture(scope="module", params=ENGINES)
 def either(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[DaemonProcess]:

@@ -96,6 +96,7 @@ def basic(secret: str) -> dict[str, str]:
 
 
 FORMS = {"bearer": bearer, "x-api-key": x_api_key, "basic": basic}
+EACH_FORM = [pytest.param(form, marks=[pytest.mark.long] * (form != "bearer")) for form in FORMS]
 
 
 def directory() -> Directory:
@@ -201,7 +202,7 @@ async def test_every_route_has_a_row(relay: PolicedRelay) -> None:
     assert set(ROWS.values()) <= {"anybody", "admitted", *Permission}
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", EACH_FORM)
 async def test_users(relay: PolicedRelay, transport: str, form: str) -> None:
     """Each may what takes its permission, whoever is at the connection's other end."""
     async with Client(relay, transport) as client:
@@ -216,7 +217,7 @@ async def test_users(relay: PolicedRelay, transport: str, form: str) -> None:
                 await check_row(client, row, headers, allowed, known=True)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", EACH_FORM)
 async def test_keys_that_do_not_count(relay: PolicedRelay, transport: str, form: str) -> None:
     """Ended, revoked or never given: 401 everywhere, also for who would be let in without one."""
     for peer in (NOBODY, owner_principal(0)):

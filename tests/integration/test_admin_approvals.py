@@ -18,6 +18,8 @@ from tests.support.ggufs import smallest_model
 from tests.support.members import Join, Member, joining
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.long
+
 PATH = "/runnerd/approvals"
 SMALL = smallest_model()
 ASKS = ["request_download", "request_load", "request_unload"]

@@ -395,6 +395,7 @@ def test_a_restart(own: DaemonProcess) -> None:
 
 
 @pytest.mark.engine
+@pytest.mark.long
 def test_a_graceful_end(own: DaemonProcess) -> None:
     """A job that runs for longer than the drain is given back, and counts no try."""
     running = submitted(own.http, LONG)
@@ -406,6 +407,7 @@ def test_a_graceful_end(own: DaemonProcess) -> None:
 
 
 @pytest.mark.engine
+@pytest.mark.long
 def test_results_have_a_limit(tmp_path: Path, gguf: Path) -> None:
     """Of each user: then jobs fail and say so, more are refused, and others go on; `df` tells."""
     env = {"RUNNERD_JOBS": '{"result_bytes": 1500, "patience": 0}'}

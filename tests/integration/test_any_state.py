@@ -21,6 +21,8 @@ from runnerd.errors import StartupError
 from tests.support.daemon import JSON, DaemonProcess, running
 from tests.support.waiting import LIMIT
 
+pytestmark = pytest.mark.long
+
 SLOT = "00000001764000000000-0000"
 # What the daemon serves without.  Folders and what lies in them cannot both be wrong.
 FOLDERS = (

@@ -18,6 +18,8 @@ import pytest
 from tests.support.daemon import DaemonProcess, running
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def daemon(tmp_path: Path, gguf: Path) -> Iterator[DaemonProcess]:

@@ -25,6 +25,8 @@ from tests.support.queue_suite import *  # noqa: F403
 from tests.support.queue_suite import GOOD, claimed, found, new, submitted
 from tests.support.waiting import LIMIT
 
+pytestmark = pytest.mark.long
+
 POLICY = RetryPolicy(failures=3, losses=3, backoff=Backoff(1.0, 60.0), jitter=lambda: 1.0)
 Servers = tuple[RabbitMQ, Redis]
 

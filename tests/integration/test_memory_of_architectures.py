@@ -18,7 +18,7 @@ from runnerd.backends.llamacpp.native_server import NativeServer
 from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 SMALL = {
     "vocab_size": 20000, "embedding_length": 128, "block_count": 1, "feed_forward_length": 256,

@@ -18,7 +18,7 @@ from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.models import tiny
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 EYES = Projector("SigLIP of one block", "gemma3", 512, 1, 8, 2048, 896, 14, 4)
 EARS = Projector("Whisper of one block", "voxtral", 1280, 1, 20, 5120, merge=4)

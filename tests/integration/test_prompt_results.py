@@ -13,7 +13,7 @@ from tests.integration.test_worker import ANSWER, Site, task
 from tests.support.daemon import DaemonProcess
 from tests.support.waiting import SECONDS, wait_for
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.engine, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from tests.support.fileserver import FileServer, serving
 from tests.support.registry import RegistryProcess, running_registry
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 
 @pytest.fixture

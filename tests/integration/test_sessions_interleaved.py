@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.daemon import DaemonProcess, running
 from tests.support.sessions import evaluated, make, prompt
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.engine, pytest.mark.timeout(600)]
 
 DEMO = Path(__file__).parents[2] / "demo"
 TEXTS = ("What is my favourite colour?", "How are you?", "What is runnerd?", "Hello!")
