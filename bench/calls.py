@@ -1,8 +1,9 @@
 """What the interpreter does for a request: calls of Python functions and bytecodes.
 
-A clock says little on a machine that others use, too; these two repeat exactly.  One client of
-`inside` asks a hundred times while `sys.settrace` looks on; for the list each call of one request
-is printed, in order and indented by its depth:
+A clock says little on a machine that others use, too; these two hardly change from run to run.
+One client of `inside` asks a hundred times, and then all clients at once, most of whom have to wait
+for their places, while `sys.settrace` looks on; for the list each call of one request is printed,
+in order and indented by its depth:
 
     python -m bench.calls            all cases, calls and bytecodes
     python -m bench.calls WHAT       the calls of one request of that case, in order
@@ -16,9 +17,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench.in_process import Subject, measured
+from bench.in_process import CLIENTS, Subject, measured
 
-_REQUESTS = 100
+_REQUESTS = 128
 _WARM = 600  # requests, before anything is counted
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -39,9 +40,16 @@ class Counter:
         finally:
             sys.settrace(None)
 
+    @property
+    def told(self) -> str:
+        """Calls and bytecodes of one request."""
+        return f"{self.calls / _REQUESTS:7.1f} {self.bytecodes / _REQUESTS:7.0f}"
+
     def _called(self, frame: FrameType, event: str, argument: Any) -> Any:
         path = Path(frame.f_code.co_filename)
-        if path.parent.name == "bench":  # clients and engines are not the daemon
+        if (
+            path.parent.name == "bench" or path.name == "typing.py"
+        ):  # clients and engines are not the daemon
             return None
         self.calls += 1
         if self.listed is not None:
@@ -62,12 +70,14 @@ class Counter:
         return self._inside
 
 
-def counted(subject: Subject, message: bytes) -> Counter:
-    """What a hundred requests of one client took."""
+def counted(subject: Subject, message: bytes) -> tuple[Counter, Counter]:
+    """What requests took, of one client, and of all at once."""
     subject.run_alone(message, _WARM)
-    counter = Counter()
-    counter.trace(lambda: subject.run_alone(message, _REQUESTS))
-    return counter
+    alone, together = Counter(), Counter()
+    alone.trace(lambda: subject.run_alone(message, _REQUESTS))
+    subject.run(message, _WARM)
+    together.trace(lambda: subject.run(message, _REQUESTS))
+    return alone, together
 
 
 def listed(subject: Subject, message: bytes) -> Counter:
@@ -81,22 +91,18 @@ def listed(subject: Subject, message: bytes) -> Counter:
 
 def main(wanted: str) -> None:
     """Print the counts of all cases, or the calls of one request."""
-    found: dict[str, Counter] = {}
 
     def measure(what: str, subject: Subject, message: bytes) -> float:
         if not wanted:
-            found[what] = counted(subject, message)
+            alone, together = counted(subject, message)
+            print(f"{what:<46}{alone.told}   {together.told}")
         elif what == wanted:
-            found[what] = listed(subject, message)
+            print("\n".join(listed(subject, message).listed or ()))
         return 0.0
 
+    if not wanted:
+        print(f"{'calls and bytecodes a request':<46}  of one client    of {CLIENTS} at once")
     measured(rounds=1, only=wanted, measure=measure)
-    for what, counter in found.items():
-        if counter.listed is not None:
-            print("\n".join(counter.listed))
-        else:
-            calls, codes = counter.calls / _REQUESTS, counter.bytecodes / _REQUESTS
-            print(f"{what:<50} {calls:8.1f} calls {codes:8.0f} bytecodes")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ CHAT = "/v1/chat/completions"
 _MESSAGES = [{"role": "user", "content": "x" * 900}]
 _EMBED: dict[str, object] = {"model": "bench", "input": "x" * 900, "bench": "once"}
 _AT_A_LOOK = 7  # responses that the daemon finds at once, as it does with real engines
-_CLIENTS = 32
+CLIENTS = 32
 _ROUND = 256  # requests
 
 
@@ -135,7 +135,7 @@ class Subject:
         self._look = look
         self._answered: set[ClientConnection] = set()
         self._clients: dict[ClientConnection, ClientTransport] = {}
-        for _ in range(_CLIENTS):
+        for _ in range(CLIENTS):
             transport = ClientTransport(self._answered)
             connection = transport.connection = ClientConnection(relay)
             connection.connection_made(cast(asyncio.Transport, transport))
@@ -169,7 +169,7 @@ class Subject:
 
     def check(self, message: bytes) -> None:
         """A figure of requests that fail is none."""
-        self.run(message, 20 * _CLIENTS)
+        self.run(message, 20 * CLIENTS)
         for transport in self._clients.values():
             if not transport.latest.startswith(b"HTTP/1.1 200 OK"):
                 raise SystemExit(f"a request failed: {transport.latest[:400]!r}")

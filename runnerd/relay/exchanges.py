@@ -24,6 +24,7 @@ from runnerd.relay.leasing import Leasing
 from runnerd.relay.messages import Request, new_request_id
 from runnerd.relay.named_models import NamedModels
 from runnerd.relay.pending_models import PendingModels
+from runnerd.relay.plain_requests import PlainRequests
 from runnerd.relay.plan import Plan
 from runnerd.relay.planner import Planner
 from runnerd.relay.pool import EnginePools
@@ -80,6 +81,7 @@ class Exchanges:
             permissions,
             quarantine,
             parts.pending_models,
+            PlainRequests(parts.policy, parts.named_models, parts.planner),
             images_dir=parts.images_dir,
             limits=limits,
         )

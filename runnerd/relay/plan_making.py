@@ -13,7 +13,7 @@ import msgspec
 from runnerd.errors import ClientError, NotSupported
 from runnerd.models.catalog import Model
 from runnerd.relay.affinity import affinity_of
-from runnerd.relay.body import Inference
+from runnerd.relay.body import Inference, streamed
 from runnerd.relay.dialect import Retry, TranslatedRequest
 from runnerd.relay.engine import Buffer
 from runnerd.relay.engine_bodies import (
@@ -192,11 +192,18 @@ def plain_request(
     return streams, assembles, request.preload_only, request.origin
 
 
-def same_plan(plan: Plan, read: ParsedRequest) -> Plan:
-    """The plan for another plain request: it differs in nothing but the body."""
-    body = engine_body(read, None, assembles=plan.assembles)
-    translation = Assembled(plan.prompts, plan.model_ref) if plan.assembles else PASSED
-    return msgspec.structs.replace(plan, body=body, translation=translation)
+def same_plan(plan: Plan, read: ParsedRequest, priority: int = 0) -> Plan:
+    """The plan for another plain request: it differs in nothing but the body, and in the priority
+    of who asks.
+    """
+    if not plan.assembles:
+        return msgspec.structs.replace(plan, body=(read.body,), priority=priority)
+    return msgspec.structs.replace(
+        plan,
+        body=streamed(read.body),
+        translation=Assembled(plan.prompts, plan.model_ref),
+        priority=priority,
+    )
 
 
 def _assembles(operation: Operation, fields: Inference, found: ServingRunner) -> bool:
