@@ -31,7 +31,7 @@ from runnerd.relay.plan import Plan
 from runnerd.relay.records import LEFT, RequestRecord
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.runner_wait import RunnerWait
-from runnerd.relay.session_recall import must_recall, note_use
+from runnerd.relay.session_recall import note_use
 from runnerd.relay.user_accounts import CountedRequest
 from runnerd.scheduler import BACKGROUND
 from runnerd.supervisor import Lease
@@ -189,7 +189,11 @@ class Exchange:
             if plan.preload_only or plan.immediate is not None:
                 reach(lease)
                 self.respond(plan.immediate or b"", _JSON)
-            elif not recalled and must_recall(states, lease.runner, plan):
+            elif (
+                (plan.session or lease.runner in states.lives)
+                and not recalled
+                and states.awaits(lease.runner, plan.session)
+            ):
                 self.go_on(partial(self._recall, lease))
             else:
                 if plan.session:
@@ -244,19 +248,29 @@ class Exchange:
 
     def completed(self) -> None:
         """The sink has all pieces of the response."""
-        self._plan.note_time(self.record)
-        _note_response(self._lease, self._plan)
+        self._note_response()
         self._release()
         self._sink.end()
 
     def respond(self, body: bytes, content_type: bytes) -> None:
         """End with a whole response."""
-        self._plan.note_time(self.record)
+        self._note_response()
         self.record.status = 200
         self.record.bytes_out += len(body)
-        _note_response(self._lease, self._plan)
         self._release()
         self._sink.whole(200, content_type, body, self._plan.warnings)
+
+    def _note_response(self) -> None:
+        """Who computes a response to its end works, although no look may find it at work.  What the
+        daemon says itself, and what needs no working thread, shows nothing.
+        """
+        plan, lease = self._plan, self._lease
+        if plan.token_time is not None:
+            plan.note_time(self.record)
+        if lease is None or lease.runner.responded or not plan.operation.computes:
+            return
+        if not plan.preload_only and plan.immediate is None:
+            lease.runner.responded = True
 
     def fail(self, error: RunnerdError) -> None:
         """End with an error."""
@@ -278,23 +292,24 @@ class Exchange:
     def _release(self) -> None:
         """Let go of engine, timer, queue and lease; idempotent."""
         self._over = True
-        self._context.running.discard(self)
-        record = self.record
-        if self._sink.begun and not record.status:
+        context, record, lease = self._context, self.record, self._lease
+        context.running.discard(self)
+        if not record.status and self._sink.begun:
             record.status = 200  # it has begun by saying that it waits
         if record.duration is None:
             record.duration = time.monotonic() - record.clock
-            self._context.ended(self._principal, record)
+            context.ended(self._principal, record)
         call, self._call = self._call, None
         if call is not None:
             call.close()
         wait, self._wait = self._wait, None
         if wait is not None:
             wait.leave()
-        if self._lease is not None:
-            states = self._context.supervisor.session_states
-            note_use(states, self._lease.runner, self._plan, record)
-            self._lease.release()
+        if lease is not None:
+            states = context.supervisor.session_states
+            if lease.runner in states.lives:
+                note_use(states, lease.runner, self._plan, record)
+            lease.release()
         counted, self._counted = self._counted, None
         if counted is not None:
             counted.ended(record)
@@ -313,15 +328,6 @@ def _log_failure(record: RequestRecord, error: RunnerdError) -> None:
         about["trace_id"] = record.trace.text
     said = " ".join(error.message.split())[:300]
     log.warning("a request failed: %d %s", error.status, said, extra=about)
-
-
-def _note_response(lease: Lease | None, plan: Plan) -> None:
-    """Who computes a response to its end works, although no look may find it at work.  What the
-    daemon says itself, and what needs no working thread, shows nothing.
-    """
-    loads = plan.preload_only or plan.immediate is not None
-    if lease is not None and plan.operation.computes and not loads:
-        lease.runner.responded = True
 
 
 async def _unload(exchange: Exchange, plan: Plan, context: ExchangeContext) -> None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runnerd.access import Policy, Principal
+from runnerd.access import Policy, Principal, PrincipalKind
 from runnerd.errors import RouteNotFound, RunnerdError
 from runnerd.limit_settings import Limits
 from runnerd.observability.trace_context import TraceContext
@@ -18,7 +18,6 @@ from runnerd.relay.capture import CapturedResponse, Content
 from runnerd.relay.collected_response import Collected, CollectedResponse
 from runnerd.relay.exchange import Exchange
 from runnerd.relay.exchange_context import ExchangeContext, RunningExchange
-from runnerd.relay.http_response import Client, HttpResponse
 from runnerd.relay.intake import Intake
 from runnerd.relay.leasing import Leasing
 from runnerd.relay.messages import Request, new_request_id
@@ -100,15 +99,6 @@ class Exchanges:
         """The inference route of a path, in whichever dialect."""
         return self._dialects.get(path) or routes.find(path)
 
-    def over_http(
-        self, client: Client, request: Request, route: Route, principal: Principal
-    ) -> Exchange:
-        """The exchange of a complete request that came over a connection, not yet started.
-
-        Raises errors of the 4xx kind; the request is recorded either way.
-        """
-        return self._exchange(HttpResponse(client, request), request, route, principal)
-
     async def collected(
         self, path: str, body: bytes, principal: Principal, *, preload_only: bool = False
     ) -> Collected:
@@ -119,7 +109,7 @@ class Exchanges:
         """
         sink = CollectedResponse(_COLLECTED_BYTES)
         request = _request(path, body, preload_only=preload_only)
-        exchange = self._exchange(sink, request, self._known_route(path), principal)
+        exchange = self.exchange(sink, request, self._known_route(path), principal)
         exchange.start()
         try:
             return await sink.result()
@@ -147,7 +137,7 @@ class Exchanges:
         """
         sink = StreamedResponse(_UNREAD_BYTES)
         request = _request(path, body, session=session, background=background)
-        exchange = self._exchange(sink, request, self._known_route(path), principal)
+        exchange = self.exchange(sink, request, self._known_route(path), principal)
         sink.control(
             lambda paused: exchange.flow(paused=paused), exchange.cancel, exchange.record.waits
         )
@@ -171,9 +161,13 @@ class Exchanges:
             raise RouteNotFound(f"no such route: POST {path[:200]}")
         return route
 
-    def _exchange(
+    def exchange(
         self, sink: ResponseSink, request: Request, route: Route, principal: Principal
     ) -> Exchange:
+        """The exchange of a complete request, not yet started.
+
+        Raises errors of the 4xx kind; the request is recorded either way.
+        """
         dialect = route.dialect
         record = RequestRecord(
             id=request.id,
@@ -192,7 +186,8 @@ class Exchanges:
             sink = self._captured(sink, request, record)
         counted = None
         try:
-            counted = self.accounts.begin(principal)
+            if principal.kind is PrincipalKind.USER:
+                counted = self.accounts.begin(principal)
             plan = self._intake.plan(request, route, principal)
             if counted is not None and isinstance(plan, Plan):
                 plan = counted.reserve(plan)
@@ -206,7 +201,8 @@ class Exchanges:
             raise
         if isinstance(plan, Plan):
             record.model, record.streamed = plan.model, plan.streams
-            record.operation = plan.recorded_as
+            if dialect is not None or plan.operation is not route.operation:
+                record.operation = plan.recorded_as
         return Exchange(sink, plan, record, self._context, principal=principal, counted=counted)
 
     def _captured(

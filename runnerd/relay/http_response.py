@@ -82,7 +82,9 @@ class HttpResponse:
             return
         if not self.begun:
             self._streams = True
-            self._prepare(200, EVENT_STREAM, None, chunked=True, warnings=())
+            self._head, self._chunked = passing_head(
+                self._request, 200, EVENT_STREAM, length=None, chunked=True, warnings=()
+            )
             client.write(self._begin())
         client.write(chunk(COMMENT) if self._chunked else COMMENT)
 
@@ -103,28 +105,18 @@ class HttpResponse:
             self._heartbeat.stop()
         if not self.begun:
             self._streams = streams
-            self._prepare(status, content_type, length, chunked=chunked, warnings=warnings)
+            self._head, self._chunked = passing_head(
+                self._request,
+                status,
+                content_type,
+                length=length,
+                chunked=chunked,
+                warnings=warnings,
+            )
         elif not (chunked and content_type.startswith(EVENT_STREAM)):
             raise broken("it does not stream")
         self._framed = framed and self._chunked
         return self._framed
-
-    def _prepare(
-        self,
-        status: int,
-        content_type: bytes,
-        length: int | None,
-        *,
-        chunked: bool,
-        warnings: tuple[str, ...],
-    ) -> None:
-        request = self._request
-        lines = request.response_lines()
-        if warnings:
-            lines += warning_lines(warnings)
-        self._head, self._chunked = passing_head(
-            request, status, content_type, length=length, chunked=chunked, lines=lines
-        )
 
     def piece(self, data: bytes) -> None:
         if self._client is not None and data:

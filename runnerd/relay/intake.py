@@ -92,7 +92,7 @@ class Intake:
                 if isinstance(read, ParsedRequest) and read.is_plain:
                     plan = self._plain_requests.plan(read, request, route, principal)
                     if plan is not None:
-                        if self._quarantine.kinds:
+                        if self._quarantine:
                             self._quarantine.check(plan.key, plan.body)
                         return plan
                 if isinstance(read, UnreadyRequest):

@@ -45,9 +45,8 @@ class PlainRequests:
 
     def __init__(self, policy: Policy, named_models: NamedModels, planner: Planner) -> None:
         self._policy = policy
-        self._catalog = named_models.catalog
-        self._keys = planner.keys
-        self._serving = planner.serving
+        self._named_models = named_models
+        self._planner = planner
         self._answered: dict[_Asked, _Answered] = {}
 
     def plan(
@@ -63,8 +62,8 @@ class PlainRequests:
         if (
             known is None
             or known.rights is not self._policy.rights(principal)
-            or known.catalog is not self._catalog()
-            or known.revision != self._keys.revision
+            or known.catalog is not self._named_models.catalog()
+            or known.revision != self._planner.keys.revision
             or (known.sees and ImageTranscoder.wanted(read.body))
         ):
             return None
@@ -90,7 +89,7 @@ class PlainRequests:
         """
         if route.runner is not None or route.also is not None or not read.is_plain:
             return
-        found = self._serving.find(route, route.operation, read.reference, model)
+        found = self._planner.serving.find(route, route.operation, read.reference, model)
         if found.backend.uses_external_model_management:
             return  # it knows its models itself
         if len(self._answered) >= _REMEMBERED:
@@ -98,8 +97,8 @@ class PlainRequests:
         asked = request.path, read.reference, principal.id, principal.key, request.background
         self._answered[asked] = _Answered(
             self._policy.rights(principal),
-            self._catalog(),
-            self._keys.revision,
+            self._named_models.catalog(),
+            self._planner.keys.revision,
             found,
             "vision" in model.capabilities,
             priority,

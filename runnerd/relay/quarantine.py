@@ -60,12 +60,12 @@ class Quarantine:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self.kinds: Lru[Kind, list[_Death]] = Lru(_KINDS)
+        self._kinds: Lru[Kind, list[_Death]] = Lru(_KINDS)
         self._deaths: Lru[int, _Death] = Lru(_ENGINES)
         self._departed: Lru[int, deque[tuple[float, list[Kind]]]] = Lru(_ENGINES)
 
     def __bool__(self) -> bool:
-        return bool(self.kinds)
+        return bool(self._kinds)
 
     def accuse(
         self, generation: int, key: RunnerKey, body: Sequence[Buffer], failure: BackendFailure
@@ -110,7 +110,7 @@ class Quarantine:
             self._deaths.note(generation, death)
         death.requests += 1
         for kind in kinds:
-            self.kinds.note(kind, [*self.kinds.get(kind, ()), death][-_SHARES:])
+            self._kinds.note(kind, [*self._kinds.get(kind, ()), death][-_SHARES:])
 
     def check(self, key: RunnerKey, body: Iterable[Buffer]) -> None:
         """Raise errors.HarmfulRequest for a request that has ended too many engines."""
@@ -123,11 +123,11 @@ class Quarantine:
 
     def _check(self, kind: Kind) -> None:
         now = self._clock()
-        shares = [death for death in self.kinds.get(kind, ()) if death.at > now - _WINDOW]
+        shares = [death for death in self._kinds.get(kind, ()) if death.at > now - _WINDOW]
         if not shares:
-            self.kinds.pop(kind, None)
+            self._kinds.pop(kind, None)
             return
-        self.kinds[kind] = shares
+        self._kinds[kind] = shares
         if sum(1 / death.requests for death in shares) < _DEATHS:
             return
         reason = shares[-1].reason.partition("\n")[0]

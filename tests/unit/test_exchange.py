@@ -82,7 +82,7 @@ async def test_what_shows_that_an_engine_works(operation: str, loads: bool, show
         OPERATIONS[operation], RunnerKey("", "", "", ""), "", "", (), False, False, 1, loads, None
     )
     runner = SimpleNamespace(responded=False)
-    states = SimpleNamespace(follows=lambda runner: False)
+    states = SimpleNamespace(lives=())
     sink = CollectedResponse(1000)
     exchange = exchange_of(sink, plan, SimpleNamespace(session_states=states))
     exchange._lease = cast(Any, SimpleNamespace(runner=runner, release=lambda: None))
