@@ -19,6 +19,8 @@ import logging
 import time
 from functools import partial
 
+import msgspec
+
 from runnerd.access import Principal
 from runnerd.errors import BackendFailure, InternalError, RunnerdError
 from runnerd.relay.background import Steps, take_steps
@@ -41,51 +43,35 @@ log = logging.getLogger(__name__)
 _JSON = b"application/json"
 
 
-class Exchange:
-    """Owns one request from `start` until its sink has the response or it was cancelled."""
+class Exchange(msgspec.Struct, eq=False):
+    """Owns one request from `start` until its sink has the response or it was cancelled.
 
-    __slots__ = (
-        "_call", "_context", "_counted", "_lease", "_moved", "_over", "_paused", "_pending",
-        "_plan", "_principal", "_sink", "_task", "_wait", "record",
-    )  # fmt: skip
+    `principal` is who asks, `counted` what it counts for with that one's limits, `pending` what has
+    to be waited for before there is a plan.  A struct: one is made per request.
+    """
 
-    def __init__(
-        self,
-        sink: ResponseSink,
-        plan: Plan | PendingPlan,
-        record: RequestRecord,
-        context: ExchangeContext,
-        *,
-        principal: Principal,
-        counted: CountedRequest | None = None,
-    ) -> None:
-        """`principal` is who asks, `counted` what it counts for with that one's limits."""
-        self._sink = sink
-        self._plan: Plan
-        self._pending: PendingPlan | None = None
-        if isinstance(plan, Plan):
-            self._plan = plan
-        else:
-            self._pending = plan
-        self.record = record
-        self._context = context
-        self._principal = principal
-        self._counted = counted
-        self._wait: RunnerWait | None = None
-        self._lease: Lease | None = None
-        self._call: EngineCall | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._over = False
-        self._paused = False
-        self._moved = False  # to another runner
+    _sink: ResponseSink
+    _plan: Plan
+    record: RequestRecord
+    _context: ExchangeContext
+    principal: Principal
+    counted: CountedRequest | None = None
+    pending: PendingPlan | None = None
+    _wait: RunnerWait | None = None
+    _lease: Lease | None = None
+    _call: EngineCall | None = None
+    _task: asyncio.Task[None] | None = None
+    _over: bool = False
+    _paused: bool = False
+    _moved: bool = False  # to another runner
 
     # the sink's side
 
     def start(self) -> None:
         """Ask a runner at once, or go and wait for one; returns at once."""
         self._context.running.add(self)
-        if self._pending is not None:
-            self.go_on(partial(self._arrive, self._pending))
+        if self.pending is not None:
+            self.go_on(partial(self._arrive, self.pending))
             return
         plan, supervisor = self._plan, self._context.supervisor
         if plan.unloads:
@@ -94,7 +80,7 @@ class Exchange:
         lease = supervisor.lease_at_once(
             plan.key,
             holder=self,
-            principal=self._principal,
+            principal=self.principal,
             keep_alive=plan.keep_alive,
             affinity=plan.affinity,
             background=plan.priority <= BACKGROUND,
@@ -134,7 +120,7 @@ class Exchange:
     def enforce(self, principal: Principal) -> None:
         """Fail where the principal, as it is taken for now, may not ask for this any more."""
         try:
-            self._context.still_allowed(principal, self._plan if self._pending is None else None)
+            self._context.still_allowed(principal, self._plan if self.pending is None else None)
         except RunnerdError as error:
             self.fail(error)
 
@@ -150,7 +136,7 @@ class Exchange:
             self._plan,
             self._sink,
             self._context,
-            principal=self._principal,
+            principal=self.principal,
             id=self.record.id,
         )
         return self._wait
@@ -160,11 +146,11 @@ class Exchange:
         while isinstance(found, PendingPlan):
             self._sink.waiting(streams=found.streams)
             found = await found.wait()
-        if self._counted is not None:
-            counted = self._counted
+        if self.counted is not None:
+            counted = self.counted
             large = found.is_large
             found = await counted.reserve_aside(found) if large else counted.reserve(found)
-        self._plan, self._pending = found, None
+        self._plan, self.pending = found, None
         plan = found
         self.record.model, self.record.streamed = plan.model, plan.streams
         self.record.operation = plan.recorded_as
@@ -298,7 +284,7 @@ class Exchange:
             record.status = 200  # it has begun by saying that it waits
         if record.duration is None:
             record.duration = time.monotonic() - record.clock
-            context.ended(self._principal, record)
+            context.ended(self.principal, record)
         call, self._call = self._call, None
         if call is not None:
             call.close()
@@ -310,7 +296,7 @@ class Exchange:
             if lease.runner in states.lives:
                 note_use(states, lease.runner, self._plan, record)
             lease.release()
-        counted, self._counted = self._counted, None
+        counted, self.counted = self.counted, None
         if counted is not None:
             counted.ended(record)
 

@@ -18,13 +18,13 @@ from runnerd.relay.capture import CapturedResponse, Content
 from runnerd.relay.collected_response import Collected, CollectedResponse
 from runnerd.relay.exchange import Exchange
 from runnerd.relay.exchange_context import ExchangeContext, RunningExchange
-from runnerd.relay.intake import Intake
+from runnerd.relay.intake import Intake, PendingPlan
 from runnerd.relay.leasing import Leasing
 from runnerd.relay.messages import Request, new_request_id
 from runnerd.relay.named_models import NamedModels
 from runnerd.relay.pending_models import PendingModels
 from runnerd.relay.plain_requests import PlainRequests
-from runnerd.relay.plan import Plan
+from runnerd.relay.plan import NO_PLAN, Plan
 from runnerd.relay.planner import Planner
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.quarantine import Quarantine
@@ -199,11 +199,14 @@ class Exchanges:
                 record.duration = 0.0
                 self._context.ended(principal, record)
             raise
-        if isinstance(plan, Plan):
+        pending = None
+        if isinstance(plan, PendingPlan):
+            pending, plan = plan, NO_PLAN
+        else:
             record.model, record.streamed = plan.model, plan.streams
             if dialect is not None or plan.operation is not route.operation:
                 record.operation = plan.recorded_as
-        return Exchange(sink, plan, record, self._context, principal=principal, counted=counted)
+        return Exchange(sink, plan, record, self._context, principal, counted, pending)
 
     def _captured(
         self, sink: ResponseSink, request: Request, record: RequestRecord

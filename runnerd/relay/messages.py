@@ -109,30 +109,14 @@ class Request(msgspec.Struct, eq=False):
 
         Only for one that had no id from its client.
         """
-        return Request(
-            self.method,
-            self.target,
-            self.path,
-            self.headers,
-            self.http11,
-            self.keep_alive,
-            len(body),
-            False,
-            f"{_RUN}{next(_COUNTER):x}",
-            False,
-            self.allowed,
-            self.origin,
-            self.user_agent,
-            self.preload_only,
-            self.error_format,
-            body,
-            len(body),
-            True,
-            self.user,
-            self.forwarded_for,
-            background=self.background,
-            on_behalf_of=self.on_behalf_of,
-            ping_interval=self.ping_interval,
+        return msgspec.structs.replace(
+            self,
+            id=f"{_RUN}{next(_COUNTER):x}",
+            body=body,
+            length=len(body),
+            received=len(body),
+            chunked=False,
+            complete=True,
         )
 
     def response_lines(self) -> bytes:

@@ -10,7 +10,7 @@ each request.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from runnerd.access import Policy, Principal
 from runnerd.models.catalog import Catalog, Model
@@ -29,7 +29,7 @@ _REMEMBERED = 256
 _Asked = tuple[str, str, str, str | None, bool]  # path, model, principal, its key, background
 
 
-class _Answered(NamedTuple):
+class _Answered(msgspec.Struct, frozen=True):
     """What was found for a request, and what that follows from."""
 
     rights: object
@@ -56,9 +56,8 @@ class PlainRequests:
 
         Raises errors.Unauthorized.
         """
-        known = self._answered.get(
-            (request.path, read.reference, principal.id, principal.key, request.background)
-        )
+        asked = request.path, read.reference, principal.id, principal.key, request.background
+        known = self._answered.get(asked)
         if (
             known is None
             or known.rights is not self._policy.rights(principal)

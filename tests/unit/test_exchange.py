@@ -17,7 +17,7 @@ from runnerd.relay.exchange import Exchange
 from runnerd.relay.exchange_context import ExchangeContext
 from runnerd.relay.intake import PendingPlan
 from runnerd.relay.operations import OPERATIONS
-from runnerd.relay.plan import Plan
+from runnerd.relay.plan import NO_PLAN, Plan
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.quarantine import Quarantine
 from runnerd.relay.records import RequestRecord
@@ -39,6 +39,8 @@ def exchange_of(sink: CollectedResponse, plan: Any, supervisor: Any = None) -> E
         id="id", model="", operation="", origin=None, user_agent=None, streamed=False, bytes_in=0,
         principal="",
     )  # fmt: skip
+    if isinstance(plan, PendingPlan):
+        return Exchange(sink, NO_PLAN, record, context, principal=NOBODY, pending=plan)
     return Exchange(sink, plan, record, context, principal=NOBODY)
 
 
