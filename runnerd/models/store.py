@@ -57,6 +57,8 @@ class Store:
         self._layout = Layout(root)
         self._lock = lock = threading.RLock()
         self._ledger = ledger = Ledger(self._layout)
+        self.latest: Callable[[], Catalog] = partial(getattr, ledger, "catalog")
+        """What returns `catalog`, quicker: it is asked at each request."""
         self.claims = claims = BlobClaims(self._layout, ledger, lock)
         self._leftovers = leftovers = Leftovers(self._layout, ledger, claims.digests)
         self.room = room = Room(self._layout, ledger, lock, quota_bytes=quota_bytes)
@@ -109,11 +111,6 @@ class Store:
     def catalog(self) -> Catalog:
         """All models as they are now."""
         return self._ledger.catalog
-
-    @property
-    def latest(self) -> Callable[[], Catalog]:
-        """What returns `catalog`, quicker: it is asked at each request."""
-        return partial(getattr, self._ledger, "catalog")
 
     # looking up
 

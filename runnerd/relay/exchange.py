@@ -33,7 +33,7 @@ from runnerd.relay.plan import Plan
 from runnerd.relay.records import LEFT, RequestRecord
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.runner_wait import RunnerWait
-from runnerd.relay.session_recall import note_use
+from runnerd.relay.session_recall import must_recall, note_use
 from runnerd.relay.user_accounts import CountedRequest
 from runnerd.scheduler import BACKGROUND
 from runnerd.supervisor import Lease
@@ -178,7 +178,7 @@ class Exchange(msgspec.Struct, eq=False):
             elif (
                 (plan.session or lease.runner in states.lives)
                 and not recalled
-                and states.awaits(lease.runner, plan.session)
+                and must_recall(states, lease.runner, plan)
             ):
                 self.go_on(partial(self._recall, lease))
             else:
