@@ -71,6 +71,8 @@ class Planner:
         if len(body) > WEIGHTLESS and is_heavy(body):
             check_weight(body, self._limits.json_depth)
         try:
+            if not route.rewrites and b"null" not in body:
+                return inspect(body, self._limits, weighed=True)
             return self._read(body, route, principal)
         except ClientError:
             if (whole := decodable(body)) is None:
@@ -80,7 +82,7 @@ class Planner:
     def _read(self, body: Body, route: Route, principal: Principal) -> ReadRequest | UnreadyRequest:
         if route.dialect is not None:
             return route.dialect.read(body, principal)
-        said = without_nulls(body) if b"null" in body else body
+        said = without_nulls(body)
         if route.operation.mode is BackendMode.RERANKING:
             said = with_plain_documents(said)
         return inspect(said, self._limits, weighed=said is body)
