@@ -33,8 +33,6 @@ class _Answered(msgspec.Struct, frozen=True):
     """What was found for a request, and what that follows from."""
 
     rights: object
-    catalog: Catalog
-    revision: int
     found: ServingRunner
     sees: bool  # images, which may have to be transcoded
     priority: int
@@ -48,6 +46,7 @@ class PlainRequests:
         self._named_models = named_models
         self._planner = planner
         self._answered: dict[_Asked, _Answered] = {}
+        self._catalog: Catalog | None = None  # that all of them were found in
 
     def plan(
         self, read: ParsedRequest, request: Request, route: Route, principal: Principal
@@ -61,8 +60,8 @@ class PlainRequests:
         if (
             known is None
             or known.rights is not self._policy.rights(principal)
-            or known.catalog is not self._named_models.catalog()
-            or known.revision != self._planner.keys.revision
+            or self._catalog is not self._named_models.catalog()
+            or known.found.revision != self._planner.keys.revision
             or (known.sees and ImageTranscoder.wanted(read.body))
         ):
             return None
@@ -91,13 +90,15 @@ class PlainRequests:
         found = self._planner.serving.find(route, route.operation, read.reference, model)
         if found.backend.uses_external_model_management:
             return  # it knows its models itself
-        if len(self._answered) >= _REMEMBERED:
+        catalog = self._named_models.catalog()
+        if self._named_models.model(read.reference, route, principal) is not model:
+            return  # the catalog was replaced, by a thread, since the model was looked up
+        if catalog is not self._catalog or len(self._answered) >= _REMEMBERED:
             self._answered.clear()
+            self._catalog = catalog
         asked = request.path, read.reference, principal.id, principal.key, request.background
         self._answered[asked] = _Answered(
             self._policy.rights(principal),
-            self._named_models.catalog(),
-            self._planner.keys.revision,
             found,
             "vision" in model.capabilities,
             priority,
