@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from runnerd import early, sessions
@@ -188,7 +189,7 @@ async def build(
             pending_models=PendingModels(
                 pulls, settings, began=lambda who, what: accounts.audit_pull(who.id, what)
             ),
-            captures=lambda: settings.capture_requests,
+            captures=partial(getattr, settings, "capture_requests"),
             ended=ended,
             trace_of=None if traces is None else trace_context,
         )

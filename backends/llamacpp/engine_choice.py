@@ -75,7 +75,10 @@ class EngineChoice:
 
     def unsupported_reason(self, operation: str, mode: BackendMode) -> str | None:
         """Why the engine of the next run cannot do `operation`; see `interface.Backend`."""
-        if self.is_native or self.finder.unfit:  # a load says then what is the matter
+        # As `is_native`, which is a call: this is asked at each request.
+        if self._settings.server != "python" and self.finder.likely():
+            return None
+        if self.finder.unfit:  # a load says then what is the matter
             return None
         return self._fallback.unsupported_reason(operation, mode)
 

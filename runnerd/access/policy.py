@@ -50,6 +50,13 @@ class Policy(Protocol):
         """The patterns of model names that there are for a principal; None: every model."""
         ...
 
+    def rights(self, principal: Principal) -> object:
+        """What a principal may do: the same object for as long as that stays as it is.
+
+        Raises errors.Unauthorized.
+        """
+        ...
+
     def sees_everything(self, principal: Principal) -> bool:
         """Whether what belongs to others is shown to a principal, too."""
         ...
@@ -132,6 +139,14 @@ class Rules:
         if principal.kind is not PrincipalKind.USER:
             return None
         return self._user(principal).grants
+
+    def rights(self, principal: Principal) -> object:
+        """What a principal may do, with all that is asked of it: the same object for as long as
+        that stays as it is.
+
+        Raises errors.Unauthorized.
+        """
+        return self._user(principal) if principal.kind is PrincipalKind.USER else principal.kind
 
     def sees_everything(self, principal: Principal) -> bool:
         """Whether what belongs to others is shown to a principal, too.

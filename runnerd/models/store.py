@@ -16,6 +16,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from runnerd.backends.model_files import ModelFiles
@@ -56,6 +57,8 @@ class Store:
         self._layout = Layout(root)
         self._lock = lock = threading.RLock()
         self._ledger = ledger = Ledger(self._layout)
+        self.latest: Callable[[], Catalog] = partial(getattr, ledger, "catalog")
+        """What returns `catalog`, quicker: it is asked at each request."""
         self.claims = claims = BlobClaims(self._layout, ledger, lock)
         self._leftovers = leftovers = Leftovers(self._layout, ledger, claims.digests)
         self.room = room = Room(self._layout, ledger, lock, quota_bytes=quota_bytes)

@@ -74,9 +74,8 @@ class EventBus:
     def publish(self, kind: EventKind, subject: object) -> None:
         """Something has happened to `subject`, which is looked at later and must not change."""
         self._number = number = self._number + 1
-        # Without the function that a named tuple is made by: each request publishes one.
-        event = tuple.__new__(Event, (number, kind, self._clock(), subject))
-        self._rings[kind].events.append(event)
+        # A plain tuple until somebody watches: each request publishes one.
+        self._rings[kind].events.append((number, kind, self._clock(), subject))
         for watcher in self._watchers:
             watcher.wake()
 
@@ -155,18 +154,18 @@ class _Ring:
     """The newest `events` of one kind, and of those before them the newest, for its number."""
 
     def __init__(self, most: int) -> None:
-        self.events: deque[Event] = deque(maxlen=most + 1)
+        self.events: deque[tuple[int, EventKind, float, object]] = deque(maxlen=most + 1)
         self._most = most
 
     @property
     def lost(self) -> int:
         """The number of the newest that is not kept any more, 0 where all are."""
-        return self.events[0].number if len(self.events) > self._most else 0
+        return self.events[0][0] if len(self.events) > self._most else 0
 
     def since(self, number: int) -> list[Event]:
         found: list[Event] = []
         for event in islice(reversed(self.events), self._most):
-            if event.number <= number:
+            if event[0] <= number:
                 break
-            found.append(event)
+            found.append(Event(*event))
         return found

@@ -97,19 +97,27 @@ class ModelTimes:
         self.generated = Histogram(TOKENS)
         self.cached_tokens = 0
 
-    def add(self, request: EndedRequest) -> None:
-        """Count a request that has ended."""
-        duration, first = request.duration or 0.0, request.first_byte
-        failed = request.status >= 400 or request.error is not None
-        error = str(request.status) if failed else ""
-        if error not in self.durations:
-            self.durations[error] = Histogram(SECONDS)
-        self.durations[error].observe(duration)
-        if request.waited is not None:
-            self.waits.observe(request.waited)
-        if failed:
-            return
-        tokens = request.usage
+    def add(self, requests: Sequence[EndedRequest], status: int) -> None:
+        """Count requests that have ended with this status."""
+        self.waits.observe_all([each.waited for each in requests if each.waited is not None])
+        answered = [] if status >= 400 else [each for each in requests if each.error is None]
+        if answered:
+            self._ended_as("").observe_all([each.duration or 0.0 for each in answered])
+        if len(answered) < len(requests):
+            failed = [each for each in requests if status >= 400 or each.error is not None]
+            self._ended_as(str(status)).observe_all([each.duration or 0.0 for each in failed])
+        for request in answered:
+            self._add_tokens(request)
+
+    def _ended_as(self, error: str) -> Histogram:
+        found = self.durations.get(error)
+        if found is None:
+            found = self.durations[error] = Histogram(SECONDS)
+        return found
+
+    def _add_tokens(self, request: EndedRequest) -> None:
+        """Count what a response took, as far as its engine has told that."""
+        tokens, first = request.usage, request.first_byte
         if tokens.prompt is not None:
             self.prompt.observe(tokens.prompt)
         self.cached_tokens += tokens.cached or 0
@@ -119,6 +127,7 @@ class ModelTimes:
         if request.streamed and first is not None:  # else its first byte is also its last
             self.first_token.observe(first)
             if tokens.generated > 1:
+                duration = request.duration or 0.0
                 self.each_token.observe((duration - first) / (tokens.generated - 1))
 
 
@@ -166,8 +175,7 @@ class RequestFigures:
         times = self.times.get((model, operation))
         if times is None:
             times = self.times[model, operation] = ModelTimes()
-        for request in requests:
-            times.add(request)
+        times.add(requests, kind.status)
 
 
 def _bounded(value: str, known: set[str], most: int) -> str:

@@ -22,7 +22,14 @@ from runnerd.relay.body import (
     decode_any,
     undecodable,
 )
-from runnerd.relay.body_scan import check_depth, check_weight, count_prompts, is_heavy, too_deep
+from runnerd.relay.body_scan import (
+    WEIGHTLESS,
+    check_depth,
+    check_weight,
+    count_prompts,
+    is_heavy,
+    too_deep,
+)
 from runnerd.relay.costly_fields import check_costly_fields
 from runnerd.relay.grammar_cost import check_grammar, check_schema
 from runnerd.relay.media_check import check_media, may_have_media
@@ -46,7 +53,7 @@ def inspect(body: Body, limits: Limits, *, weighed: bool = False) -> ParsedReque
     `weighed`: its depth and its weight have been checked.  Raises errors.ClientError (400) or
     errors.PayloadTooLarge (413), naming the field.
     """
-    if not weighed and is_heavy(body):
+    if not weighed and len(body) > WEIGHTLESS and is_heavy(body):
         check_weight(body, limits.json_depth)
     try:
         parsed = parse(body)
@@ -61,7 +68,8 @@ def inspect(body: Body, limits: Limits, *, weighed: bool = False) -> ParsedReque
         check_depth(body, limits.json_depth)
     if not inference.model_name:
         raise ClientError("model is required", param="model")
-    _check_fields(parsed, limits)
+    if not parsed.is_plain or len(body) > _ENTRY * limits.inputs:
+        _check_fields(parsed, limits)
     if may_have_media(body):
         check_media(body, limits)
         return with_plain_images(parsed)

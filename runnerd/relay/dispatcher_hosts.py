@@ -13,8 +13,8 @@ from runnerd.relay.authentication import Authenticate
 from runnerd.relay.body_budget import BodyBudget
 from runnerd.relay.control_plane_bridge import BridgeHost
 from runnerd.relay.exchange import Exchange
-from runnerd.relay.http_response import Client
 from runnerd.relay.messages import Request
+from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.routes import Route
 
 
@@ -73,7 +73,7 @@ class RelayHost(Protocol):
         ...
 
     def exchange(
-        self, client: Client, request: Request, route: Route, principal: Principal
+        self, sink: ResponseSink, request: Request, route: Route, principal: Principal
     ) -> Exchange:
         """Check a complete inference request and return its exchange, not yet started.
 

@@ -19,6 +19,8 @@ import logging
 import time
 from functools import partial
 
+import msgspec
+
 from runnerd.access import Principal
 from runnerd.errors import BackendFailure, InternalError, RunnerdError
 from runnerd.relay.background import Steps, take_steps
@@ -41,51 +43,35 @@ log = logging.getLogger(__name__)
 _JSON = b"application/json"
 
 
-class Exchange:
-    """Owns one request from `start` until its sink has the response or it was cancelled."""
+class Exchange(msgspec.Struct, eq=False):
+    """Owns one request from `start` until its sink has the response or it was cancelled.
 
-    __slots__ = (
-        "_call", "_context", "_counted", "_lease", "_moved", "_over", "_paused", "_pending",
-        "_plan", "_principal", "_sink", "_task", "_wait", "record",
-    )  # fmt: skip
+    `principal` is who asks, `counted` what it counts for with that one's limits, `pending` what has
+    to be waited for before there is a plan.  A struct: one is made per request.
+    """
 
-    def __init__(
-        self,
-        sink: ResponseSink,
-        plan: Plan | PendingPlan,
-        record: RequestRecord,
-        context: ExchangeContext,
-        *,
-        principal: Principal,
-        counted: CountedRequest | None = None,
-    ) -> None:
-        """`principal` is who asks, `counted` what it counts for with that one's limits."""
-        self._sink = sink
-        self._plan: Plan
-        self._pending: PendingPlan | None = None
-        if isinstance(plan, Plan):
-            self._plan = plan
-        else:
-            self._pending = plan
-        self.record = record
-        self._context = context
-        self._principal = principal
-        self._counted = counted
-        self._wait: RunnerWait | None = None
-        self._lease: Lease | None = None
-        self._call: EngineCall | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._over = False
-        self._paused = False
-        self._moved = False  # to another runner
+    _sink: ResponseSink
+    _plan: Plan
+    record: RequestRecord
+    _context: ExchangeContext
+    principal: Principal
+    counted: CountedRequest | None = None
+    pending: PendingPlan | None = None
+    _wait: RunnerWait | None = None
+    _lease: Lease | None = None
+    _call: EngineCall | None = None
+    _task: asyncio.Task[None] | None = None
+    _over: bool = False
+    _paused: bool = False
+    _moved: bool = False  # to another runner
 
     # the sink's side
 
     def start(self) -> None:
         """Ask a runner at once, or go and wait for one; returns at once."""
         self._context.running.add(self)
-        if self._pending is not None:
-            self.go_on(partial(self._arrive, self._pending))
+        if self.pending is not None:
+            self.go_on(partial(self._arrive, self.pending))
             return
         plan, supervisor = self._plan, self._context.supervisor
         if plan.unloads:
@@ -94,7 +80,7 @@ class Exchange:
         lease = supervisor.lease_at_once(
             plan.key,
             holder=self,
-            principal=self._principal,
+            principal=self.principal,
             keep_alive=plan.keep_alive,
             affinity=plan.affinity,
             background=plan.priority <= BACKGROUND,
@@ -135,7 +121,7 @@ class Exchange:
     def enforce(self, principal: Principal) -> None:
         """Fail where the principal, as it is taken for now, may not ask for this any more."""
         try:
-            self._context.still_allowed(principal, self._plan if self._pending is None else None)
+            self._context.still_allowed(principal, self._plan if self.pending is None else None)
         except RunnerdError as error:
             self.fail(error)
 
@@ -151,7 +137,7 @@ class Exchange:
             self._plan,
             self._sink,
             self._context,
-            principal=self._principal,
+            principal=self.principal,
             id=self.record.id,
         )
         return self._wait
@@ -161,11 +147,11 @@ class Exchange:
         while isinstance(found, PendingPlan):
             self._sink.waiting(streams=found.streams)
             found = await found.wait()
-        if self._counted is not None:
-            counted = self._counted
+        if self.counted is not None:
+            counted = self.counted
             large = found.is_large
             found = await counted.reserve_aside(found) if large else counted.reserve(found)
-        self._plan, self._pending = found, None
+        self._plan, self.pending = found, None
         plan = found
         self.record.model, self.record.streamed = plan.model, plan.streams
         self.record.operation = plan.recorded_as
@@ -190,7 +176,11 @@ class Exchange:
             if plan.preload_only or plan.immediate is not None:
                 reach(lease)
                 self.respond(plan.immediate or b"", _JSON)
-            elif not recalled and must_recall(states, lease.runner, plan):
+            elif (
+                (plan.session or lease.runner in states.lives)
+                and not recalled
+                and must_recall(states, lease.runner, plan)
+            ):
                 self.go_on(partial(self._recall, lease))
             else:
                 if plan.session:
@@ -245,20 +235,30 @@ class Exchange:
 
     def completed(self) -> None:
         """The sink has all pieces of the response."""
-        self._plan.note_time(self.record)
-        if self._call is None or not self._call.behind:
-            _note_response(self._lease, self._plan)
+        self._note_response(behind=self._call is not None and self._call.behind)
         self._release()
         self._sink.end()
 
     def respond(self, body: bytes, content_type: bytes) -> None:
         """End with a whole response."""
-        self._plan.note_time(self.record)
+        self._note_response()
         self.record.status = 200
         self.record.bytes_out += len(body)
-        _note_response(self._lease, self._plan)
         self._release()
         self._sink.whole(200, content_type, body, self._plan.warnings)
+
+    def _note_response(self, *, behind: bool = False) -> None:
+        """Who computes a response to its end works, although no look may find it at work.  What the
+        daemon says itself, what needs no working thread, and what waited for a client that was
+        `behind`, shows nothing.
+        """
+        plan, lease = self._plan, self._lease
+        if plan.token_time is not None:
+            plan.note_time(self.record)
+        if behind or lease is None or not plan.operation.computes:
+            return
+        if not plan.preload_only and plan.immediate is None:
+            lease.runner.responded = lease.computed = True
 
     def fail(self, error: RunnerdError) -> None:
         """End with an error."""
@@ -280,24 +280,25 @@ class Exchange:
     def _release(self) -> None:
         """Let go of engine, timer, queue and lease; idempotent."""
         self._over = True
-        self._context.running.discard(self)
-        record = self.record
-        if self._sink.begun and not record.status:
+        context, record, lease = self._context, self.record, self._lease
+        context.running.discard(self)
+        if not record.status and self._sink.begun:
             record.status = 200  # it has begun by saying that it waits
         if record.duration is None:
             record.duration = time.monotonic() - record.clock
-            self._context.ended(self._principal, record)
+            context.ended(self.principal, record)
         call, self._call = self._call, None
         if call is not None:
             call.close()
         wait, self._wait = self._wait, None
         if wait is not None:
             wait.leave()
-        if self._lease is not None:
-            states = self._context.supervisor.session_states
-            note_use(states, self._lease.runner, self._plan, record)
-            self._lease.release()
-        counted, self._counted = self._counted, None
+        if lease is not None:
+            states = context.supervisor.session_states
+            if lease.runner in states.lives:
+                note_use(states, lease.runner, self._plan, record)
+            lease.release()
+        counted, self.counted = self.counted, None
         if counted is not None:
             counted.ended(record)
 
@@ -315,15 +316,6 @@ def _log_failure(record: RequestRecord, error: RunnerdError) -> None:
         about["trace_id"] = record.trace.text
     said = " ".join(error.message.split())[:300]
     log.warning("a request failed: %d %s", error.status, said, extra=about)
-
-
-def _note_response(lease: Lease | None, plan: Plan) -> None:
-    """Who computes a response to its end works, although no look may find it at work.  What the
-    daemon says itself, and what needs no working thread, shows nothing.
-    """
-    loads = plan.preload_only or plan.immediate is not None
-    if lease is not None and plan.operation.computes and not loads:
-        lease.runner.responded = lease.computed = True
 
 
 async def _unload(exchange: Exchange, plan: Plan, context: ExchangeContext) -> None:

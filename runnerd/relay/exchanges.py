@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runnerd.access import Policy, Principal
+from runnerd.access import Policy, Principal, PrincipalKind
 from runnerd.errors import RouteNotFound, RunnerdError
 from runnerd.limit_settings import Limits
 from runnerd.observability.trace_context import TraceContext
@@ -18,13 +18,13 @@ from runnerd.relay.capture import CapturedResponse, Content
 from runnerd.relay.collected_response import Collected, CollectedResponse
 from runnerd.relay.exchange import Exchange
 from runnerd.relay.exchange_context import ExchangeContext, RunningExchange
-from runnerd.relay.http_response import Client, HttpResponse
-from runnerd.relay.intake import Intake
+from runnerd.relay.intake import Intake, PendingPlan
 from runnerd.relay.leasing import Leasing
 from runnerd.relay.messages import Request, new_request_id
 from runnerd.relay.named_models import NamedModels
 from runnerd.relay.pending_models import PendingModels
-from runnerd.relay.plan import Plan
+from runnerd.relay.plain_requests import PlainRequests
+from runnerd.relay.plan import NO_PLAN, Plan
 from runnerd.relay.planner import Planner
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.quarantine import Quarantine
@@ -80,6 +80,7 @@ class Exchanges:
             permissions,
             quarantine,
             parts.pending_models,
+            PlainRequests(parts.policy, parts.named_models, parts.planner),
             images_dir=parts.images_dir,
             limits=limits,
         )
@@ -98,15 +99,6 @@ class Exchanges:
         """The inference route of a path, in whichever dialect."""
         return self._dialects.get(path) or routes.find(path)
 
-    def over_http(
-        self, client: Client, request: Request, route: Route, principal: Principal
-    ) -> Exchange:
-        """The exchange of a complete request that came over a connection, not yet started.
-
-        Raises errors of the 4xx kind; the request is recorded either way.
-        """
-        return self._exchange(HttpResponse(client, request), request, route, principal)
-
     async def collected(
         self, path: str, body: bytes, principal: Principal, *, preload_only: bool = False
     ) -> Collected:
@@ -117,7 +109,7 @@ class Exchanges:
         """
         sink = CollectedResponse(_COLLECTED_BYTES)
         request = _request(path, body, preload_only=preload_only)
-        exchange = self._exchange(sink, request, self._known_route(path), principal)
+        exchange = self.exchange(sink, request, self._known_route(path), principal)
         exchange.start()
         try:
             return await sink.result()
@@ -145,7 +137,7 @@ class Exchanges:
         """
         sink = StreamedResponse(_UNREAD_BYTES)
         request = _request(path, body, session=session, background=background)
-        exchange = self._exchange(sink, request, self._known_route(path), principal)
+        exchange = self.exchange(sink, request, self._known_route(path), principal)
         sink.control(
             lambda paused: exchange.flow(paused=paused), exchange.cancel, exchange.record.waits
         )
@@ -169,9 +161,13 @@ class Exchanges:
             raise RouteNotFound(f"no such route: POST {path[:200]}")
         return route
 
-    def _exchange(
+    def exchange(
         self, sink: ResponseSink, request: Request, route: Route, principal: Principal
     ) -> Exchange:
+        """The exchange of a complete request, not yet started.
+
+        Raises errors of the 4xx kind; the request is recorded either way.
+        """
         dialect = route.dialect
         record = RequestRecord(
             id=request.id,
@@ -190,7 +186,8 @@ class Exchanges:
             sink = self._captured(sink, request, record)
         counted = None
         try:
-            counted = self.accounts.begin(principal)
+            if principal.kind is PrincipalKind.USER:
+                counted = self.accounts.begin(principal)
             plan = self._intake.plan(request, route, principal)
             if counted is not None and isinstance(plan, Plan):
                 plan = counted.reserve(plan)
@@ -202,10 +199,14 @@ class Exchanges:
                 record.duration = 0.0
                 self._context.ended(principal, record)
             raise
-        if isinstance(plan, Plan):
+        pending = None
+        if isinstance(plan, PendingPlan):
+            pending, plan = plan, NO_PLAN
+        else:
             record.model, record.streamed = plan.model, plan.streams
-            record.operation = plan.recorded_as
-        return Exchange(sink, plan, record, self._context, principal=principal, counted=counted)
+            if dialect is not None or plan.operation is not route.operation:
+                record.operation = plan.recorded_as
+        return Exchange(sink, plan, record, self._context, principal, counted, pending)
 
     def _captured(
         self, sink: ResponseSink, request: Request, record: RequestRecord

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import msgspec
+
 from runnerd.errors import RunnerdError
 from runnerd.relay.engine_errors import broken
 from runnerd.relay.events import EVENT_STREAM
@@ -43,22 +45,20 @@ class Client(Protocol):
         ...
 
 
-class HttpResponse:
-    """A ResponseSink that writes to a client until it is complete, or until nobody wants it."""
+class HttpResponse(msgspec.Struct, eq=False):
+    """A ResponseSink that writes to a client until it is complete, or until nobody wants it.
 
-    __slots__ = (
-        "_chunked", "_client", "_framed", "_head", "_heartbeat", "_request", "_streams", "begun",
-    )  # fmt: skip
+    A struct: one is made per request.
+    """
 
-    def __init__(self, client: Client, request: Request) -> None:
-        self._client: Client | None = client
-        self._request = request
-        self._heartbeat: Heartbeat | None = None
-        self._head = b""  # until the first of the body can go with it
-        self._chunked = False
-        self._framed = False  # the pieces are chunks already
-        self._streams = False
-        self.begun = False
+    _client: Client | None
+    _request: Request
+    _heartbeat: Heartbeat | None = None
+    _head: bytes = b""  # until the first of the body can go with it
+    _chunked: bool = False
+    _framed: bool = False  # the pieces are chunks already
+    _streams: bool = False
+    begun: bool = False
 
     # before it begins
 
@@ -82,7 +82,9 @@ class HttpResponse:
             return
         if not self.begun:
             self._streams = True
-            self._prepare(200, EVENT_STREAM, None, chunked=True, warnings=())
+            self._head, self._chunked = passing_head(
+                self._request, 200, EVENT_STREAM, length=None, chunked=True, warnings=()
+            )
             client.write(self._begin())
         client.write(chunk(COMMENT) if self._chunked else COMMENT)
 
@@ -103,28 +105,18 @@ class HttpResponse:
             self._heartbeat.stop()
         if not self.begun:
             self._streams = streams
-            self._prepare(status, content_type, length, chunked=chunked, warnings=warnings)
+            self._head, self._chunked = passing_head(
+                self._request,
+                status,
+                content_type,
+                length=length,
+                chunked=chunked,
+                warnings=warnings,
+            )
         elif not (chunked and content_type.startswith(EVENT_STREAM)):
             raise broken("it does not stream")
         self._framed = framed and self._chunked
         return self._framed
-
-    def _prepare(
-        self,
-        status: int,
-        content_type: bytes,
-        length: int | None,
-        *,
-        chunked: bool,
-        warnings: tuple[str, ...],
-    ) -> None:
-        request = self._request
-        lines = request.response_lines()
-        if warnings:
-            lines += warning_lines(warnings)
-        self._head, self._chunked = passing_head(
-            request, status, content_type, length=length, chunked=chunked, lines=lines
-        )
 
     def piece(self, data: bytes) -> None:
         if self._client is not None and data:

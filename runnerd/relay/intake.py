@@ -15,19 +15,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runnerd import threads
-from runnerd.access import Principal
+from runnerd.access import Principal, UserLimits
 from runnerd.errors import ClientError, ModelNotFound
 from runnerd.limit_settings import Limits
 from runnerd.models.catalog import Model
 from runnerd.relay.aside import TakesLonger
 from runnerd.relay.body import Body
-from runnerd.relay.body_scan import is_heavy
+from runnerd.relay.body_scan import WEIGHTLESS, is_heavy
 from runnerd.relay.dialect import UnreadyRequest
 from runnerd.relay.fair_turns import FairTurns
 from runnerd.relay.messages import Request
 from runnerd.relay.named_models import NamedModels
 from runnerd.relay.parsed_request import ParsedRequest, parse
 from runnerd.relay.pending_models import PendingModels, Wait
+from runnerd.relay.plain_requests import PlainRequests
 from runnerd.relay.plan import Plan
 from runnerd.relay.plan_making import Translated
 from runnerd.relay.planner import Planner, ReadRequest
@@ -68,6 +69,7 @@ class Intake:
         permissions: RequestPermissions,
         quarantine: Quarantine,
         pending_models: PendingModels | None,
+        plain_requests: PlainRequests,
         *,
         images_dir: Path,
         limits: Limits,
@@ -77,6 +79,7 @@ class Intake:
         self._permissions = permissions
         self._quarantine = quarantine
         self._pending_models = pending_models
+        self._plain_requests = plain_requests
         self._transcoder = ImageTranscoder(images_dir, limits)
         # One large body after the other: what they become is larger. `BodyBudget` bounds who waits.
         self._turns = FairTurns("the reading of large requests")
@@ -84,9 +87,15 @@ class Intake:
     def plan(self, request: Request, route: Route, principal: Principal) -> Plan | PendingPlan:
         """Plan a complete request.  Raises errors of the 4xx kind and NotSupported (501)."""
         self._permissions.authorize(request, route, principal)
-        if not is_heavy(request.body):
+        if len(request.body) <= WEIGHTLESS or not is_heavy(request.body):
             try:
                 read = self._planner.read(request.body, route, principal)
+                if isinstance(read, ParsedRequest) and read.is_plain:
+                    plan = self._plain_requests.plan(read, request, route, principal)
+                    if plan is not None:
+                        if self._quarantine:
+                            self._quarantine.check(plan.key, plan.body)
+                        return plan
                 if isinstance(read, UnreadyRequest):
                     return self._unready(read, request, route, principal)
                 return self._of(read, request, route, principal)
@@ -148,7 +157,10 @@ class Intake:
         except TakesLonger:
             asked = _Asked(read, request, route, principal)
             return PendingPlan(asked.streams, lambda: self._planned_aside(asked, model))
-        return self._accepted(plan, request, principal)
+        accepted, limits = self._accepted(plan, request, principal)
+        if isinstance(read, ParsedRequest) and limits.context is None:
+            self._plain_requests.note(read, model, request, route, principal, accepted.priority)
+        return accepted
 
     async def _large(self, asked: _Asked, model: Model) -> Plan | PendingPlan:
         """Go on with a large request for a model that is here."""
@@ -158,13 +170,15 @@ class Intake:
                 return PendingPlan(asked.streams, lambda: self._transcoded(asked, model))
         return await self._planned_aside(asked, model)
 
-    def _accepted(self, plan: Plan, request: Request, principal: Principal) -> Plan:
+    def _accepted(
+        self, plan: Plan, request: Request, principal: Principal
+    ) -> tuple[Plan, UserLimits]:
         plan, limits = self._permissions.permitted(plan, request, principal)
         if limits.context is not None and plan.immediate is None:
             plan = plan.limited(limits.context)
         if self._quarantine and plan.immediate is None:
             self._quarantine.check(plan.key, plan.body)
-        return plan
+        return plan, limits
 
     async def _missing(self, asked: _Asked) -> PendingPlan:
         """Go on with a large request for a model that is not here: it is judged in a thread, and so

@@ -6,6 +6,7 @@ not pass the type check.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Protocol
 
 from runnerd.access import NOBODY, Principal
@@ -20,8 +21,9 @@ from runnerd.supervisor.unloading import Unloading
 class RunnersSessions(Protocol):
     """As `supervisor.session_states.SessionStates`."""
 
-    def follows(self, runner: Runner) -> bool:
-        """Whether a runner has sessions."""
+    @property
+    def lives(self) -> Container[Runner]:
+        """The runners that have sessions."""
         ...
 
     def awaits(self, runner: Runner, session: str) -> bool:

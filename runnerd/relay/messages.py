@@ -19,7 +19,7 @@ from runnerd.relay.error_formats import OPENAI, ErrorFormat
 _LABEL = re.compile(rb"[A-Za-z0-9._/:@+-]{1,128}\Z")
 _PRINCIPAL = re.compile(rb"[!-~]{1,64}(?: [!-~]{1,64})?\Z")
 _LEAST_URGENT = re.compile(rb"(?:^|[,\s])u=7(?=$|[,;\s])")  # RFC 9218: background tasks
-_RUN = os.urandom(4).hex()  # ids of two daemons, or of two lives of one, do not meet
+_RUN = f"req-{os.urandom(4).hex()}-"  # ids of two daemons, or of two lives of one, do not meet
 _COUNTER = itertools.count(1)
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -109,30 +109,14 @@ class Request(msgspec.Struct, eq=False):
 
         Only for one that had no id from its client.
         """
-        return Request(
-            self.method,
-            self.target,
-            self.path,
-            self.headers,
-            self.http11,
-            self.keep_alive,
-            len(body),
-            False,
-            new_request_id(None),
-            False,
-            self.allowed,
-            self.origin,
-            self.user_agent,
-            self.preload_only,
-            self.error_format,
-            body,
-            len(body),
-            True,
-            self.user,
-            self.forwarded_for,
-            background=self.background,
-            on_behalf_of=self.on_behalf_of,
-            ping_interval=self.ping_interval,
+        return msgspec.structs.replace(
+            self,
+            id=f"{_RUN}{next(_COUNTER):x}",
+            body=body,
+            length=len(body),
+            received=len(body),
+            chunked=False,
+            complete=True,
         )
 
     def response_lines(self) -> bytes:
@@ -170,7 +154,7 @@ def new_request_id(offered: bytes | None) -> str:
     """Return the client's own request id if it is a plain label, else a fresh one."""
     if offered is not None and _LABEL.match(offered):
         return offered.decode("ascii")
-    return f"req-{_RUN}-{next(_COUNTER):x}"
+    return f"{_RUN}{next(_COUNTER):x}"
 
 
 def status_line(status: int) -> bytes:
@@ -218,12 +202,14 @@ def passing_head(
     *,
     length: int | None,
     chunked: bool,
-    lines: bytes,
+    warnings: tuple[str, ...],
 ) -> tuple[bytes, bool]:
     """Return the head of a response whose body passes through as it comes, and whether that is to
     be chunked; where neither length nor chunks can tell its end, the connection's end does.
-    `lines` are further headers.
     """
+    lines = request.response_lines()
+    if warnings:
+        lines += warning_lines(warnings)
     chunks = chunked and length is None and request.http11
     if length is not None:
         framing = b"Content-Length: %d\r\n" % length
@@ -236,7 +222,7 @@ def passing_head(
     if not request.keep_alive:
         framing += b"Connection: close\r\n"
     head = b"%sContent-Type: %s\r\nCache-Control: no-cache\r\n%s%s\r\n" % (
-        status_line(status),
+        _STATUS_LINES.get(status) or status_line(status),
         content_type,
         lines,
         framing,

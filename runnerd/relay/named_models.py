@@ -4,12 +4,13 @@ know of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from runnerd.access import Principal
 from runnerd.backends.configuration import BackendConfiguration
 from runnerd.errors import MisdirectedRequest, ModelNotFound
-from runnerd.models.catalog import Model, shown
+from runnerd.models.catalog import Catalog, Model, shown
 from runnerd.models.external import external_model
 from runnerd.relay.routes import Route
 from runnerd.relay.visible_models import VisibleModels
@@ -22,6 +23,8 @@ class NamedModels:
     def __init__(self, models: VisibleModels, keys: Keys) -> None:
         self._models = models
         self._keys = keys
+        self.catalog: Callable[[], Catalog] = models.catalog
+        """All models of the store, whoever may know of them: another one whenever they change."""
 
     def model(self, reference: str, route: Route, principal: Principal) -> Model:
         """The model that a request names.  What a principal may not know of is not there.

@@ -42,7 +42,7 @@ class PipelinedRequest(msgspec.Struct, eq=False):
     def forget_body(self, bodies: BodyBudget) -> None:
         """Give the memory of a collected body back to the budget, once."""
         if self.request.body:
-            bodies.let_go(len(self.request.body))
+            bodies.held -= len(self.request.body)
             self.request.body = b""
         if self.claimed:
             bodies.give_back(self.claimant, self.claimed, self.unix)

@@ -17,7 +17,7 @@ from runnerd.relay.dialect import BeforeEnd, Retry, Translation
 from runnerd.relay.engine import Buffer
 from runnerd.relay.events import EVENT_STREAM
 from runnerd.relay.known_model import UNKNOWN, KnownModel
-from runnerd.relay.operations import Operation
+from runnerd.relay.operations import OPERATIONS, Operation
 from runnerd.relay.records import LOAD, RequestRecord
 from runnerd.relay.request_rewrites.context_limit import within_context
 from runnerd.relay.request_rewrites.retry_rewrites import rewritten
@@ -162,6 +162,12 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         for _, body in reversed(found):
             plan = msgspec.structs.replace(self, body=(body,), translation=rounds, again=plan)
         return plan
+
+
+NO_PLAN = Plan(
+    OPERATIONS["embeddings"], RunnerKey("", "", "", ""), "", "", (), False, False, 1, False, None
+)
+"""Stands for the plan of a request that has to wait for it."""
 
 
 def _limited(retry: Retry, engine_path: bytes, context: int) -> Retry:

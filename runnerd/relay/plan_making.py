@@ -14,7 +14,7 @@ from runnerd.backends.configuration import BackendMode
 from runnerd.errors import ClientError, NotSupported
 from runnerd.models.catalog import Model
 from runnerd.relay.affinity import affinity_of
-from runnerd.relay.body import Inference
+from runnerd.relay.body import Inference, streamed
 from runnerd.relay.dialect import Retry, TranslatedRequest
 from runnerd.relay.engine import Buffer
 from runnerd.relay.engine_bodies import (
@@ -198,12 +198,20 @@ def plain_request(
     return streams, assembles, request.preload_only, request.origin
 
 
-def same_plan(plan: Plan, read: ParsedRequest) -> Plan:
-    """The plan for another plain request: it differs in nothing but the body."""
-    body = engine_body(read, None, assembles=plan.assembles)
+def same_plan(plan: Plan, read: ParsedRequest, priority: int = 0) -> Plan:
+    """The plan for another plain request: it differs in nothing but the body, how long it may take,
+    and the priority of who asks.
+    """
     long = _is_long(plan.operation, read, plan.token_time)
-    translation = Assembled(plan.prompts, plan.model_ref) if plan.assembles else PASSED
-    return msgspec.structs.replace(plan, body=body, translation=translation, long=long)
+    if not plan.assembles:
+        return msgspec.structs.replace(plan, body=(read.body,), priority=priority, long=long)
+    return msgspec.structs.replace(
+        plan,
+        body=streamed(read.body),
+        translation=Assembled(plan.prompts, plan.model_ref),
+        priority=priority,
+        long=long,
+    )
 
 
 def _is_long(operation: Operation, read: ParsedRequest, time: TokenTime | None) -> bool:

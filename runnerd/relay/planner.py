@@ -20,7 +20,7 @@ from runnerd.limit_settings import Limits
 from runnerd.models.catalog import Model
 from runnerd.relay.body import Body
 from runnerd.relay.body_inspection import inspect
-from runnerd.relay.body_scan import check_weight, is_heavy
+from runnerd.relay.body_scan import WEIGHTLESS, check_weight, is_heavy
 from runnerd.relay.dialect import ForeignRequest, UnreadyRequest
 from runnerd.relay.known_model import UNSEEN
 from runnerd.relay.messages import Request
@@ -58,18 +58,21 @@ class Planner:
     """Turns a complete request into a plan."""
 
     def __init__(self, keys: Keys, limits: Limits) -> None:
-        self._keys = keys
+        self.keys = keys
         self._limits = limits
-        self._find = ServingRunners(keys).find
+        self.serving = ServingRunners(keys)
+        self._find = self.serving.find
 
     def read(self, body: Body, route: Route, principal: Principal) -> ReadRequest | UnreadyRequest:
         """Decode a request's body; one in the engine's terms is held against the limits, too.
 
         Raises errors of the 4xx kind.
         """
-        if is_heavy(body):
+        if len(body) > WEIGHTLESS and is_heavy(body):
             check_weight(body, self._limits.json_depth)
         try:
+            if not route.rewrites and b"null" not in body:
+                return inspect(body, self._limits, weighed=True)
             return self._read(body, route, principal)
         except ClientError:
             if (whole := decodable(body)) is None:
@@ -123,8 +126,8 @@ class Planner:
         context = read.request.context
         if context is None:
             return Served(found, found.key)
-        key = self._keys.key(found.backend, found.id, found.mode, context=context)
-        if 0 < (size := self._keys.context(key)) < context:
+        key = self.keys.key(found.backend, found.id, found.mode, context=context)
+        if 0 < (size := self.keys.context(key)) < context:
             return Served(found, key, (f"num_ctx: this model has a context of {size} tokens here",))
         return Served(found, key)
 

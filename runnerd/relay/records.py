@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 from msgspec import field
@@ -111,10 +111,8 @@ class Records:
     def __init__(self, capacity: int = 1000) -> None:
         self._records: deque[RequestRecord] = deque(maxlen=capacity)
         self._captured: deque[RequestRecord] = deque()
-
-    def add(self, record: RequestRecord) -> None:
-        """Take a record; it may still be filled in."""
-        self._records.append(record)
+        self.add: Callable[[RequestRecord], None] = self._records.append
+        """Takes a record; it may still be filled in."""
 
     def list(self, model: str | None = None, whose: str | None = None) -> list[RequestRecord]:
         """The records, oldest first, of one model id and one principal's id, or of all."""

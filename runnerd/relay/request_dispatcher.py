@@ -25,6 +25,7 @@ from runnerd.relay.dispatcher_hosts import Connection, RelayHost
 from runnerd.relay.exchange import Exchange
 from runnerd.relay.head_acceptance import HeadAcceptance, too_large
 from runnerd.relay.http_reader import Event, Head, Malformed
+from runnerd.relay.http_response import HttpResponse
 from runnerd.relay.messages import CONTINUE, Request, error_response, new_request_id
 from runnerd.relay.pipelined_request import PipelinedRequest
 from runnerd.relay.request_head_cache import CachedHead, RequestHeadCache
@@ -170,7 +171,8 @@ class RequestDispatcher:
         self._connection.expect_nothing()
         try:
             principal = request.principal(self._connection.principal)
-            self._exchange = self._relay.exchange(self, request, entry.route, principal)
+            sink = HttpResponse(self, request)
+            self._exchange = self._relay.exchange(sink, request, entry.route, principal)
         except Exception as error:  # whatever it is, the client is told and the next one served
             if not isinstance(error, RunnerdError):
                 log.exception("a request could not be planned")

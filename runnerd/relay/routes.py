@@ -7,10 +7,11 @@ table belongs to the control plane.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from runnerd.access import Action
+from runnerd.backends.configuration import BackendMode
 from runnerd.relay.dialect import Dialect
 from runnerd.relay.error_formats import OPENAI, ErrorFormat
 from runnerd.relay.operations import OPERATIONS, Operation
@@ -28,7 +29,7 @@ class Route:
 
     With a dialect, `operation` is what its requests are counted as; each says what it needs.
     Errors are told in `error_format`.  `untyped`: whose users write no Content-Type.  `also` is
-    another action that a request may turn out to be.
+    another action that a request may turn out to be; `rewrites`: its bodies are put otherwise.
     """
 
     operation: Operation
@@ -39,6 +40,11 @@ class Route:
     media_type: bytes = b"application/json"
     untyped: bool = False
     also: Action | None = None
+    rewrites: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        reads = self.dialect is not None or self.operation.mode is BackendMode.RERANKING
+        object.__setattr__(self, "rewrites", reads)
 
 
 @lru_cache(maxsize=512)

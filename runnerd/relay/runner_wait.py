@@ -11,6 +11,8 @@ import asyncio
 from functools import partial
 from typing import Protocol
 
+import msgspec
+
 from runnerd import threads
 from runnerd.access import Principal
 from runnerd.errors import RunnerdError
@@ -33,34 +35,21 @@ class WaitingExchange(LeaseHolder, Protocol):
         ...
 
 
-class RunnerWait:
-    """Waits from `stand_in_line`, `wait` or `recall` until the exchange is told, or leaves."""
+class RunnerWait(msgspec.Struct, eq=False):
+    """Waits from `stand_in_line`, `wait` or `recall` until the exchange is told, or leaves.
 
-    __slots__ = (
-        "_context", "_exchange", "_id", "_lease", "_plan", "_principal", "_sink", "_task",
-        "_ticket",
-    )  # fmt: skip
+    `principal` is who asks, `id` the request's.  A struct: one is made per request that waits.
+    """
 
-    def __init__(
-        self,
-        exchange: WaitingExchange,
-        plan: Plan,
-        sink: ResponseSink,
-        context: ExchangeContext,
-        *,
-        principal: Principal,
-        id: str,
-    ) -> None:
-        """`principal` is who asks, `id` the request's."""
-        self._exchange: WaitingExchange | None = exchange
-        self._plan = plan
-        self._sink = sink
-        self._context = context
-        self._principal = principal
-        self._id = id
-        self._ticket: int | None = None  # to leave the queue with
-        self._lease: Lease | None = None  # of a runner that is given something back
-        self._task: asyncio.Task[None] | None = None
+    _exchange: WaitingExchange | None
+    _plan: Plan
+    _sink: ResponseSink
+    _context: ExchangeContext
+    principal: Principal
+    id: str
+    _ticket: int | None = None  # to leave the queue with
+    _lease: Lease | None = None  # of a runner that is given something back
+    _task: asyncio.Task[None] | None = None
 
     def stand_in_line(self) -> None:
         """Wait for a runner that is in use; in a task where that takes more than waiting."""
@@ -70,7 +59,7 @@ class RunnerWait:
                 plan.key,
                 self,
                 holder=exchange,
-                principal=self._principal,
+                principal=self.principal,
                 keep_alive=plan.keep_alive,
                 affinity=plan.affinity,
                 priority=plan.priority,
@@ -122,7 +111,7 @@ class RunnerWait:
     # in a task
 
     def _take(self, steps: Steps) -> None:
-        self._task = take_steps(steps, self._failed, self._id)
+        self._task = take_steps(steps, self._failed, self.id)
 
     async def _get_lease(self) -> None:
         plan = self._plan
@@ -135,7 +124,7 @@ class RunnerWait:
             plan.key,
             plan.model_ref,
             holder=self._exchange,
-            principal=self._principal,
+            principal=self.principal,
             keep_alive=plan.keep_alive,
             affinity=plan.affinity,
             priority=plan.priority,

@@ -51,7 +51,7 @@ class Relay:
         self.admission = parts.admission
         self.draining = False
         self.route = parts.exchanges.route
-        self.exchange = parts.exchanges.over_http
+        self.exchange = parts.exchanges.exchange
         self.authorize = parts.exchanges.authorize
         self.authenticate = parts.authenticate
         self.peers = parts.peers

@@ -22,6 +22,7 @@ class VisibleModels:
     def __init__(self, store: Store, policy: Policy) -> None:
         self._store = store
         self._policy = policy
+        self.catalog = store.latest
 
     def of(self, principal: Principal) -> Catalog:
         """The models that there are for a principal.  Raises errors.Unauthorized."""

@@ -32,7 +32,7 @@ from runnerd.scheduler.decisions import (
 )
 from runnerd.scheduler.needs import Needs
 from runnerd.scheduler.overcommit_relief import relieve
-from runnerd.scheduler.pool import Instance, instances, stop
+from runnerd.scheduler.pool import instances, stop
 from runnerd.scheduler.queue import BACKGROUND
 from runnerd.scheduler.scheduler_state import SchedulerState
 from runnerd.scheduler.serving import Serving
@@ -217,8 +217,10 @@ class Scheduler(Needs):
         pool, instance, left = taken
         leases = instance.leases
         granted_at = leases.pop(ticket)
-        jobs_go_on = not self._books.pauses.people and self._jobs_go_on(ticket, instance)
-        instance.in_background.discard(ticket)
+        lines, in_background = self._queue.lines, instance.in_background
+        # Jobs wait for the end of the last ticket for whose response somebody waited.
+        jobs_go_on = bool(lines and not self._books.pauses.people and ticket not in in_background)
+        in_background.discard(ticket)
         instance.used_at = now
         places_changed = False
         if computed:
@@ -231,7 +233,7 @@ class Scheduler(Needs):
             pool.failures.answered()
         if instance.leases and not jobs_go_on:  # a place is free: nobody else has anything of it
             most = sys.maxsize if places_changed or left else 1
-            return self._serving.serve(pool, now, most=most) if self._queue.count(pool.key) else []
+            return self._serving.serve(pool, now, most=most) if pool.key in lines else []
         if instance.leases:
             return self._serving.go_on(now)
         if self._books.draining:
@@ -241,15 +243,9 @@ class Scheduler(Needs):
             self._capacity_planner.residents_away
             or pool.keep_alive(self._books.limits.keep_alive) == 0
         )
-        if not self._queue and not due:
+        if not lines and not due:
             return []
         return [*self._serving.go_on(now), *self.tick(now)]
-
-    def _jobs_go_on(self, ticket: int, instance: Instance) -> bool:
-        """Whether jobs wait for the end of this ticket, where it was the last one's for whom
-        somebody waits.
-        """
-        return ticket not in instance.in_background and len(self._queue) > 0
 
     def jobs_wait(self, now: float) -> None:
         """There are jobs that cannot begin now."""

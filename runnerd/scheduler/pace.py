@@ -95,7 +95,7 @@ class Pace:
 
         It is over when nearly all is answered: one of them may take longer, as long as most do not.
         """
-        members = [at for at in given if at >= since]
+        members = given if since == -math.inf else list(filter(since.__le__, given))
         size = len(members)
         if 4 * size >= 3 * len(given):
             self._since, self._until = since, max(members, default=-math.inf)

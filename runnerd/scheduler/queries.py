@@ -55,7 +55,7 @@ class Queries:
         instance = None if pool is None else pool.instances.get(generation)
         if pool is not None and instance is not None and not instance.leases:
             expiry = pool.expires_at(instance, books.limits.keep_alive)
-        if self._capacity_planner.look_again_at is None and not books.queue.count(key):
+        if self._capacity_planner.look_again_at is None and key not in books.queue.lines:
             return expiry  # nothing else has a time
         times = (expiry, self._capacity_planner.look_again_at, self.held_back_until(key))
         return min((time for time in times if time is not None), default=None)

@@ -34,13 +34,14 @@ class Queue:
     """Owns the waiting tickets.  All operations are constant or logarithmic time.
 
     `held` says how many places a client holds of what it waits for; `moved` has to be called when
-    that becomes none, or is none no more.
+    that becomes none, or is none no more.  `lines` has a line for each key that is waited for, and
+    is empty while nobody waits: whoever only wants to know that looks at it.
     """
 
     def __init__(self, held: Callable[[RunnerKey, str], int] = lambda key, client: 0) -> None:
         self._held = held
         self._tickets: dict[int, Waiting] = {}  # in order of arrival
-        self._lines: dict[RunnerKey, Line] = {}
+        self.lines: dict[RunnerKey, Line] = {}
         self._served = 0
         self._last_turn: dict[str, int] = {}
         self._clients: dict[str, int] = {}  # how many of their tickets wait
@@ -72,9 +73,9 @@ class Queue:
             ticket, key, now, keep_alive, client, affinity, turn, rank, background, long
         )
         self._tickets[ticket] = waiting
-        line = self._lines.get(key)
+        line = self.lines.get(key)
         if line is None:
-            line = self._lines[key] = Line(partial(self._held, key))
+            line = self.lines[key] = Line(partial(self._held, key))
         line.add(waiting)
 
     def remove(self, ticket: int) -> Waiting | None:
@@ -82,10 +83,10 @@ class Queue:
         waiting = self._tickets.pop(ticket, None)
         if waiting is None:
             return None
-        line = self._lines[waiting.key]
+        line = self.lines[waiting.key]
         line.remove(waiting)
         if not line.waiting:
-            del self._lines[waiting.key]
+            del self.lines[waiting.key]
         self._clients[waiting.client] -= 1
         if not self._clients[waiting.client]:
             del self._clients[waiting.client], self._last_turn[waiting.client]
@@ -98,22 +99,22 @@ class Queue:
 
     def first(self, key: RunnerKey, passed_over: Collection[str] = ()) -> Waiting | None:
         """Return whose turn is next among those who wait for `key`, some clients left out."""
-        line = self._lines.get(key)
+        line = self.lines.get(key)
         return None if line is None else line.first(passed_over)
 
     def moved(self, key: RunnerKey, client: str) -> None:
         """A client holds a place now of what it may wait for, or none any more."""
-        if (line := self._lines.get(key)) is not None:
+        if (line := self.lines.get(key)) is not None:
             line.moved(client)
 
     def count(self, key: RunnerKey) -> int:
         """Return how many wait for `key`."""
-        line = self._lines.get(key)
+        line = self.lines.get(key)
         return 0 if line is None else len(line.waiting)
 
     def before(self, key: RunnerKey, *, background: bool) -> int:
         """Return how many of those who wait for `key` come before somebody new."""
-        line = self._lines.get(key)
+        line = self.lines.get(key)
         if line is None:
             return 0
         return len(line.waiting) - (0 if background else line.background)
@@ -125,11 +126,11 @@ class Queue:
     @property
     def in_background(self) -> int:
         """How many wait in the background."""
-        return sum(line.background for line in self._lines.values())
+        return sum(line.background for line in self.lines.values())
 
     def tickets(self, key: RunnerKey) -> list[int]:
         """Return who waits for `key`, in order of arrival."""
-        line = self._lines.get(key)
+        line = self.lines.get(key)
         return [] if line is None else list(line.waiting)
 
     def keys(self) -> list[RunnerKey]:
@@ -140,7 +141,7 @@ class Queue:
             assert first is not None
             return first.rank, first.ticket
 
-        return sorted(self._lines, key=rank)
+        return sorted(self.lines, key=rank)
 
     def all(self) -> Iterator[Waiting]:
         """Yield everyone, in order of arrival."""

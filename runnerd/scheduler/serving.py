@@ -57,7 +57,11 @@ class Serving:
         instance = pool.choose(
             affinity, overcommit, client=client, now=now, background=background, long=long
         )
-        if instance is not None and self._queue.before(key, background=background):
+        if (
+            self._queue.lines
+            and instance is not None
+            and self._queue.before(key, background=background)
+        ):
             first = self._next(pool, now)[0]
             if first is not None and (background or not first.background):
                 held = pool.sharers.held
@@ -114,7 +118,7 @@ class Serving:
         if client:
             held = pool.sharers.held
             count = held[client] = held.get(client, 0) + 1
-            if count == 1:
+            if count == 1 and self._queue.lines:
                 self._queue.moved(pool.key, client)
         self._granted[ticket] = (pool, instance, client)
         self._books.pauses.granted(background=background)
@@ -141,7 +145,8 @@ class Serving:
                 held[client] = count
             else:
                 del held[client]
-                self._queue.moved(pool.key, client)
+                if self._queue.lines:
+                    self._queue.moved(pool.key, client)
         return pool, instance, left
 
     def serve(self, pool: Pool, now: float, *, most: int = sys.maxsize) -> list[Decision]:

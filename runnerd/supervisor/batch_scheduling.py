@@ -21,18 +21,18 @@ _LOOK_INTERVAL = 0.5  # seconds
 
 
 class BatchScheduling:
-    """Looks at the leases, which the supervisor owns."""
+    """Looks at the leases, which the supervisor owns.  There is a `timer` while it does."""
 
     def __init__(self, fleet: Fleet, leases: Mapping[int, Lease]) -> None:
         self._fleet = fleet
         self._leases = leases
         self._crowded: set[int] = set()  # generations
-        self._timer: asyncio.TimerHandle | None = None
+        self.timer: asyncio.TimerHandle | None = None
 
     def leased(self) -> None:
         """There is a lease; looks go on until there is none."""
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_LOOK_INTERVAL, self._look)
+        if self.timer is None:
+            self.timer = asyncio.get_running_loop().call_later(_LOOK_INTERVAL, self._look)
 
     def ended(self, generation: int) -> None:
         """A runner's last process is gone."""
@@ -40,12 +40,12 @@ class BatchScheduling:
 
     def close(self) -> None:
         """Look no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def _look(self) -> None:
-        self._timer = None
+        self.timer = None
         requests = Counter(lease.generation for lease in self._leases.values())
         for generation in self._crowded | requests.keys():
             if generation not in self._fleet:

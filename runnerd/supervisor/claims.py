@@ -35,7 +35,7 @@ class Claims:
     ) -> None:
         self._scheduler = scheduler
         self._actions = actions
-        self._fleet = fleet
+        self._runner = fleet.runner
         self._slot_persistence = slot_persistence
         self._refusals = refusals
         self.lost: Callable[[int, BackendFailure], None] = lambda generation, failure: None
@@ -96,7 +96,7 @@ class Claims:
         background: bool = False,
     ) -> Lease:
         """The lease that somebody was granted."""
-        runner = self._fleet[granted.generation]
+        runner = self._runner(granted.generation)
         recalls, client = False, principal.id
         if client not in runner.clients and len(runner.clients) <= MOST_CLIENTS:
             runner.clients.add(client)
@@ -110,7 +110,8 @@ class Claims:
         if self._background.leases:
             self._background.settle(lease, self._leases)
         runner.used = True
-        self._batch_scheduling.leased()
+        if self._batch_scheduling.timer is None:
+            self._batch_scheduling.leased()
         return lease
 
     def _release(self, lease: Lease) -> None:
@@ -119,7 +120,8 @@ class Claims:
         if self._background.leases:
             self._background.leases.pop(lease.ticket, None)
         decisions = self._scheduler.release(lease.ticket, time.monotonic(), computed=lease.computed)
-        self.job_gate.left()
+        if self.job_gate.news is not None:
+            self.job_gate.left()
         if decisions:
             self._actions.act_on(decisions)
             if len(decisions) == 1 and isinstance(decisions[0], Grant):

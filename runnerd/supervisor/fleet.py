@@ -20,6 +20,7 @@ class Fleet:
         self._backends = backends
         self._directory = directory
         self._runners: dict[int, Runner] = {}
+        self.runner = self._runners.__getitem__  # by generation, without a call of Python's
         self._orphans: set[int] = set()  # whose files were deleted under them
         self._empty = asyncio.Event()
         self._empty.set()

@@ -13,11 +13,11 @@ from runnerd.scheduler import Scheduler
 
 
 class JobGate:
-    """For one who waits at a time."""
+    """For one who waits at a time: for `news`, None while nobody does."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
-        self._news: asyncio.Event | None = None  # while somebody waits for them
+        self.news: asyncio.Event | None = None
         self._until = math.inf  # when who waits looks again without news
 
     async def room(self, running: Callable[[], int]) -> int:
@@ -43,25 +43,25 @@ class JobGate:
 
     async def _change(self, at: float, *, alone: bool) -> None:
         """Wait for news, and for a time where no job runs."""
-        self._news = asyncio.Event()
+        self.news = asyncio.Event()
         self._until = at if alone else -math.inf
         seconds = at - time.monotonic() if alone else math.inf
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if math.isinf(seconds) else seconds):
-                    await self._news.wait()
+                    await self.news.wait()
         finally:
-            self._news = None
+            self.news = None
 
     def left(self) -> None:
         """Somebody has left: the last one, or one in the background beside whom no job begins."""
-        if self._news is None:
+        if self.news is None:
             return
         if self._scheduler.people_first:
             self._scheduler.jobs_wait(time.monotonic())  # from now on, where one has got done
             if self._scheduler.jobs_begin_at() >= self._until:
                 return
-        self._news.set()
+        self.news.set()
 
     def people_first(self) -> bool:
         """Whether there are people beside whom no more than one job is let through."""
@@ -69,5 +69,5 @@ class JobGate:
 
     def look(self) -> None:
         """A job is not run any more, or settings have changed."""
-        if self._news is not None:
-            self._news.set()
+        if self.news is not None:
+            self.news.set()

@@ -46,7 +46,10 @@ class Keys:
     @property
     def revision(self) -> int:
         """Another number whenever `key` may return something else for the same model."""
-        return self._variants.revision
+        variants = self._variants
+        if variants.wider:  # which of them serves a request changes with what is loaded
+            return variants.revision
+        return self._configurations.revision + self._sharing.changes
 
     def key(
         self, backend: Backend, model: str, mode: BackendMode, *, context: int | None = None

@@ -37,7 +37,8 @@ def _client(session: str) -> str:
 
 
 class SessionStates:
-    """Saves and restores sessions of runners whose backend can do that.
+    """Saves and restores sessions of runners whose backend can do that; `lives` has those of each
+    runner that has any.
 
     `fingerprint_of` says what a runner's slots fit, `memory_of` how much it keeps, `last_response`
     what was last answered in a session, None where that is no more.
@@ -54,7 +55,7 @@ class SessionStates:
         self._saved = saved
         self._fingerprint_of = fingerprint_of
         self._memory_of = memory_of
-        self._lives: dict[Runner, SessionLife] = {}
+        self.lives: dict[Runner, SessionLife] = {}
         self.last_response: LastResponse | None = None
 
     # what requests are about
@@ -63,7 +64,7 @@ class SessionStates:
         """Whether something is kept of a session ("": of none) that a runner does not have, or
         others are being saved at this moment, which another prompt would have it drop.
         """
-        life, saved = self._lives.get(runner), self._saved
+        life, saved = self.lives.get(runner), self._saved
         if saved is None:
             return False
         if life is not None and (life.busy or not session or session in life.requests):
@@ -86,15 +87,11 @@ class SessionStates:
         else:
             life.requests.pop(session, None)
 
-    def follows(self, runner: Runner) -> bool:
-        """Whether a runner has sessions."""
-        return runner in self._lives
-
     def served(self, runner: Runner, name: str, tokens: int) -> None:
         """A runner has answered in a conversation, which has so many tokens now: in a session, or
         in any other one that it keeps.
         """
-        life = self._lives.get(runner)
+        life = self.lives.get(runner)
         if life is not None and life.held.bounded:
             life.used(name)
             life.held.note(name, tokens)
@@ -103,14 +100,14 @@ class SessionStates:
 
     def settled(self, session: str) -> None:
         """What was answered in a session is written down, or nothing of it will be."""
-        for runner, life in self._lives.items():
+        for runner, life in self.lives.items():
             if session in life.active:
                 life.active.discard(session)
                 self._make_room(runner, life)
 
     async def forget(self, session: str) -> None:
         """Drop what was kept of a session that is no more."""
-        for life in self._lives.values():
+        for life in self.lives.values():
             life.drop(session)
             life.entries.pop(session, None)
         if self._saved is not None:
@@ -118,9 +115,9 @@ class SessionStates:
             await self._saved.forget(lambda entry: client in entry.clients)
 
     def _life(self, runner: Runner) -> SessionLife:
-        life = self._lives.get(runner)
+        life = self.lives.get(runner)
         if life is None:
-            self._lives[runner] = life = SessionLife(HeldConversations(self._memory_of(runner)))
+            self.lives[runner] = life = SessionLife(HeldConversations(self._memory_of(runner)))
         return life
 
     # what would be dropped
@@ -178,7 +175,7 @@ class SessionStates:
         backend, saved, life = runner.backend, self._saved, self._life(runner)
         fingerprint = self._fingerprint_of(runner)
         async with life.lock:
-            if not session or session in life.requests or runner not in self._lives:
+            if not session or session in life.requests or runner not in self.lives:
                 return
             life.requests.note(session, ())
             if saved is None or fingerprint is None or not isinstance(backend, KeepsSlots):
@@ -214,7 +211,7 @@ class SessionStates:
 
         Cancelling gives up what is not saved yet.
         """
-        life = self._lives.get(runner)
+        life = self.lives.get(runner)
         if life is None:
             return
         kept = 0
@@ -270,7 +267,7 @@ class SessionStates:
         """A runner's last process is gone: what it had read and did not save anew can be read
         again; returns what is left to be removed.
         """
-        life, saved = self._lives.pop(runner, None), self._saved
+        life, saved = self.lives.pop(runner, None), self._saved
         if saved is None or life is None:
             return ()
         for entry in life.entries.values():

@@ -43,6 +43,9 @@ class Refusing:
     def grants(self, principal: Principal) -> None:
         return None
 
+    def rights(self, principal: Principal) -> None:
+        return None
+
     def sees_everything(self, principal: Principal) -> bool:
         return False
 

@@ -16,8 +16,7 @@ from runnerd.supervisor.unloading import Unloading
 class NoSessions:
     """No runner has any."""
 
-    def follows(self, runner: Runner) -> bool:
-        return False
+    lives: frozenset[Runner] = frozenset()
 
     def awaits(self, runner: Runner, session: str) -> bool:
         return False

@@ -17,7 +17,7 @@ from runnerd.relay.exchange import Exchange
 from runnerd.relay.exchange_context import ExchangeContext
 from runnerd.relay.intake import PendingPlan
 from runnerd.relay.operations import OPERATIONS
-from runnerd.relay.plan import Plan
+from runnerd.relay.plan import NO_PLAN, Plan
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.quarantine import Quarantine
 from runnerd.relay.records import RequestRecord
@@ -39,6 +39,8 @@ def exchange_of(sink: CollectedResponse, plan: Any, supervisor: Any = None) -> E
         id="id", model="", operation="", origin=None, user_agent=None, streamed=False, bytes_in=0,
         principal="",
     )  # fmt: skip
+    if isinstance(plan, PendingPlan):
+        return Exchange(sink, NO_PLAN, record, context, principal=NOBODY, pending=plan)
     return Exchange(sink, plan, record, context, principal=NOBODY)
 
 
@@ -82,7 +84,7 @@ async def test_what_shows_that_an_engine_works(operation: str, loads: bool, show
         OPERATIONS[operation], RunnerKey("", "", "", ""), "", "", (), False, False, 1, loads, None
     )
     runner = SimpleNamespace(responded=False)
-    states = SimpleNamespace(follows=lambda runner: False)
+    states = SimpleNamespace(lives=())
     sink = CollectedResponse(1000)
     exchange = exchange_of(sink, plan, SimpleNamespace(session_states=states))
     exchange._lease = cast(Any, SimpleNamespace(runner=runner, release=lambda: None))

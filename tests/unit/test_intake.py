@@ -124,6 +124,13 @@ def transcoded(monkeypatch: pytest.MonkeyPatch) -> list[Body]:
     return bodies
 
 
+class NothingRemembered:
+    """Each request is planned."""
+
+    def plan(self, *asked: object) -> None: ...
+    def note(self, *asked: object) -> None: ...
+
+
 def intake(planner: CountingPlanner, folder: Path) -> Intake:
     pulling = cast(Any, Pulling(planner))
     found = cast(Any, planner)
@@ -134,6 +141,7 @@ def intake(planner: CountingPlanner, folder: Path) -> Intake:
         permissions,
         Quarantine(),
         pulling,
+        cast(Any, NothingRemembered()),
         images_dir=folder,
         limits=Limits(body_bytes=2**20),
     )
@@ -335,6 +343,7 @@ async def test_what_a_large_body_is_known_by_is_found_beside_the_event_loop(
         permissions,
         quarantine,
         None,
+        cast(Any, NothingRemembered()),
         images_dir=tmp_path,
         limits=Limits(body_bytes=2**20),
     )

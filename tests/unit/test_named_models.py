@@ -31,6 +31,9 @@ MINE, THEIRS = made("ai/mine"), made("ai/theirs")
 class Visible:
     """Ann is granted `ai/mine` alone, Bob everything."""
 
+    def catalog(self) -> Any:
+        return None
+
     def of(self, principal: Principal) -> Any:
         there = [MINE] if principal == ANN else [MINE, THEIRS]
         return SimpleNamespace(

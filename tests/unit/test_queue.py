@@ -96,7 +96,7 @@ def test_what_is_known_of_a_long_line_is_bounded() -> None:
     for number in range(1000):
         held["a"] = number % 2
         queue.moved(KEY, "a")
-    assert len(queue._lines[KEY]._heads) < 30
+    assert len(queue.lines[KEY]._heads) < 30
     assert served(queue) == [1, 2, 0]
 
 

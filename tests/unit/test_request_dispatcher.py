@@ -13,7 +13,7 @@ from runnerd.relay import routes
 from runnerd.relay.admission import Admission
 from runnerd.relay.body_budget import BodyBudget
 from runnerd.relay.http_reader import HttpReader
-from runnerd.relay.http_response import Client
+from runnerd.relay.http_response import Client, HttpResponse
 from runnerd.relay.messages import Request
 from runnerd.relay.request_dispatcher import RequestDispatcher
 from runnerd.relay.request_head_cache import RequestHeadCache
@@ -95,9 +95,9 @@ class Relay:
         return routes.find(path)
 
     def exchange(
-        self, client: Client, request: Request, route: routes.Route, principal: Principal
+        self, sink: HttpResponse, request: Request, route: routes.Route, principal: Principal
     ) -> Any:
-        self.exchanges.append(StartedExchange(client, request))
+        self.exchanges.append(StartedExchange(cast(Client, sink._client), request))
         return self.exchanges[-1]
 
 

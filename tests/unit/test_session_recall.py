@@ -41,7 +41,11 @@ class States:
         self.followed = False
         self.given_back = asyncio.Event()
 
-    def follows(self, runner: Any) -> bool:
+    @property
+    def lives(self) -> States:
+        return self
+
+    def __contains__(self, runner: Any) -> bool:
         return self.followed
 
     def awaits(self, runner: Any, session: str) -> bool:

@@ -98,7 +98,7 @@ class States:
         self.states.asked(runner, session, (text.encode(),))
         self.states.served(runner, session, tokens)
         self.states.settled(session)
-        while self.states._lives[runner].busy:
+        while self.states.lives[runner].busy:
             await asyncio.sleep(0)
         return awaited
 
