@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runnerd.errors import Overloaded
-from runnerd.relay.engine import EngineConnection
+from runnerd.relay.engine_connection import EngineConnection
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.response_parser import ResponseHead
 from runnerd.sockets.peer import Endpoint
