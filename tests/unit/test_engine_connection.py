@@ -17,6 +17,8 @@ from runnerd.relay.response_parser import ResponseHead
 from runnerd.sockets.peer import Endpoint
 from tests.support.receiver import Receiver
 
+COVERS = ("runnerd.relay.pool",)
+
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 REQUEST = (b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\n", b"body")
 
