@@ -175,9 +175,9 @@ class Guard:
         try:
             async with self._http.request(
                 request.method, url, data=body or None, headers=headers, allow_redirects=False
-            ) as answer:
+            ) as received:
                 self._reached = True
-                return await _relay(request, answer)
+                return await _relay(request, received)
         except aiohttp.ClientConnectorError as error:
             if not self._reached:
                 return web.json_response(_LOADING, status=503, headers={"Retry-After": "1"})
@@ -226,13 +226,13 @@ async def _read(request: web.BaseRequest) -> bytes:
     raise PayloadTooLarge(f"the request body has more than {_BODY_LIMIT} bytes")
 
 
-async def _relay(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+async def _relay(request: web.BaseRequest, received: aiohttp.ClientResponse) -> web.StreamResponse:
     """Pass a response on as it comes; a broken one ends in a broken connection."""
-    headers = {name: answer.headers[name] for name in _RETURNED if name in answer.headers}
-    response = web.StreamResponse(status=answer.status, headers=headers)
+    headers = {name: received.headers[name] for name in _RETURNED if name in received.headers}
+    response = web.StreamResponse(status=received.status, headers=headers)
     await response.prepare(request)
     try:
-        async for chunk in answer.content.iter_any():
+        async for chunk in received.content.iter_any():
             await response.write(chunk)
         await response.write_eof()
     except (aiohttp.ClientError, TimeoutError):

@@ -31,7 +31,7 @@ class Limits(BaseModel):
     )
     idle_timeout: Seconds = Field(75.0, gt=0, description="between two requests of a connection")
     stall_timeout: Seconds = Field(
-        60.0, gt=0, description="a client that reads nothing of its answer"
+        60.0, gt=0, description="a client that reads nothing of its response"
     )
     upstream_timeout: Seconds = Field(600.0, gt=0, description="an engine that sends nothing")
     connections: Count = Field(4096, gt=0, description="open client connections")

@@ -3,7 +3,7 @@
 The kernel knows the owner of every socket, and tells by sock_diag(7) for the exact pair of
 addresses.  That is one question without waiting, tens of microseconds, once per connection.
 
-What makes an answer count:
+What makes a response count:
 - It is about a connected socket with exactly these addresses: where there is none, the kernel may
   tell of a listener on that port instead.
 - The socket still belongs to a process: of one that was closed the kernel tells the uid 0.

@@ -7,7 +7,7 @@ choice.
 Every slot has the whole context for itself: the engine's own default, several slots over one
 context, lets requests that each fit fail each other.  The slots lie in one cache, and each is held
 to its part of the tokens; a cache for each would make the engine evaluate in several steps what
-comes from slots that are no neighbours, or a prompt beside answers.  Only where the length of the
+comes from slots that are no neighbours, or a prompt beside responses.  Only where the length of the
 whole cache would change what is computed has each slot a cache of its own.
 """
 

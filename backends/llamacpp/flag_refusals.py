@@ -21,7 +21,7 @@ _CONTROL = "it names a file, and control vectors are no part of a model here"
 _MMPROJ = "a projector belongs to its model: import them together"
 _DRAFT = "use speculative.draft_model"
 _SCHEMA = "it names a file; --json-schema takes the schema itself"
-_INVENTS = "it makes up answers, for benchmarks of the engine"
+_INVENTS = "it makes up responses, for benchmarks of the engine"
 _NGRAMS = "llama.cpp has split it up: use --spec-ngram-simple-{0}, --spec-ngram-map-k-{0} or {1}"
 
 _BY_REASON: Mapping[str, str] = {

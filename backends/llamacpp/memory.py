@@ -131,7 +131,7 @@ class MemoryEstimator:
         return None if self._settings.server == "python" else await self._finder.find(engine)
 
     async def _ask(self, question: _Question, files: ModelFiles) -> tuple[_Share, ...]:
-        """Return the tool's answer, nothing where there is no tool or it cannot tell."""
+        """Return the tool's response, nothing where there is no tool or it cannot tell."""
         server = await self._server(question.engine)
         tool = None if server is None else server.fit_tool
         if server is None or tool is None:

@@ -1,4 +1,4 @@
-"""What could be typed next: the one answer that every shell's completion asks for.
+"""What could be typed next: the one list that every shell's completion asks for.
 
 The shells' own scripts are a few lines that call `runnerd complete -- WORDS`, so that what they
 offer is what `arguments` knows at that moment, and the models are those that are here.

@@ -73,15 +73,15 @@ def rm(options: argparse.Namespace) -> int:
 
 
 def _each(options: argparse.Namespace, method: str, action: str) -> list[dict[str, Any]]:
-    client, answers = Client(options.host), []
+    client, jobs = Client(options.host), []
     for id in options.id:
         found = client.json(method, _path(client, id) + action)
         if options.json:
             print_json(found)
         else:
             print(found["id"], found.get("state", "deleted"))
-        answers.append(found)
-    return answers
+        jobs.append(found)
+    return jobs
 
 
 def submit(options: argparse.Namespace) -> int:

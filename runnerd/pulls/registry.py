@@ -1,6 +1,6 @@
 """OCI registries: Docker Hub, others, and Ollama's, which has the same protocol with other types.
 
-A registry's answers are believed only as far as they can be checked: a manifest is bounded before
+A registry's responses are believed only as far as they can be checked: a manifest is bounded before
 it is parsed and compared with the digest that was asked for, and every blob is held to the digest
 in its manifest by the transfer.
 """

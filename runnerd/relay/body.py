@@ -17,7 +17,7 @@ Body = bytes | bytearray
 
 UNSAID = msgspec.Raw(b"")
 ABSENT = (UNSAID, msgspec.Raw(b"null"))
-ALONE = (*ABSENT, msgspec.Raw(b"1"))  # how `n` asks for one answer
+ALONE = (*ABSENT, msgspec.Raw(b"1"))  # how `n` asks for one response
 
 
 class ModelName(str):

@@ -265,7 +265,7 @@ class ClientConnection(asyncio.Protocol):
             self.transport.close()  # the next connection is looked at by the new rules
 
     def drain(self) -> None:
-        """The daemon is shutting down: an idle connection ends now, a busy one after its answer."""
+        """The daemon shuts down: an idle connection ends now, a busy one behind its response."""
         if self._requests.active is None and self._requests.reading is None:
             self.transport.close()
 

@@ -220,7 +220,7 @@ def _check_combinations(said: _Chat) -> None:
     if said.json_schema is not None and isinstance(said.grammar, str) and said.grammar:
         raise wrong("grammar", "grammar does not go with json_schema")
     if said.logprobs is True and said.tools and said.stream is True:
-        raise wrong("logprobs", "llama-server tells no logprobs of answers with tools")
+        raise wrong("logprobs", "llama-server tells no logprobs of responses with tools")
     if said.top_logprobs is not None and not said.logprobs:
         raise wrong("top_logprobs", "top_logprobs needs logprobs to be true")
     continues = said.continue_final_message in (True, "content", "reasoning_content")

@@ -1,8 +1,9 @@
 """One epoll for all connections to engines; the event loop watches that and nothing else of them.
 
-Most connections carry one answer.  What a loop keeps of a descriptor, its handle, its callbacks and
-its place among the loop's own, costs more than the descriptor; an entry of an epoll costs a system
-call.  And an epoll can be asked for less than a loop can: to tell of the end of a connection only.
+Most connections carry one response.  What a loop keeps of a descriptor, its handle, its callbacks
+and its place among the loop's own, costs more than the descriptor; an entry of an epoll costs a
+system call.  And an epoll can be asked for less than a loop can: to tell of the end of a connection
+only.
 """
 
 from __future__ import annotations

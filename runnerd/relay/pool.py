@@ -12,8 +12,10 @@ import time
 from collections.abc import Sequence
 
 from runnerd.errors import Overloaded
-from runnerd.relay.engine import Buffer, EngineConnection, ResponseReceiver
+from runnerd.relay.engine import Buffer
+from runnerd.relay.engine_connection import EngineConnection
 from runnerd.relay.poller import Poller
+from runnerd.relay.response_receiver import ResponseReceiver
 from runnerd.sockets.peer import Endpoint
 
 _KEPT_SECONDS = 3.0

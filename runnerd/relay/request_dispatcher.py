@@ -200,7 +200,7 @@ class RequestDispatcher:
             self._bridge.end_body()
 
     def exchange_done(self, *, keep_alive: bool) -> None:
-        """The exchange's answer is complete."""
+        """The exchange's response is complete."""
         self._exchange = None
         if not keep_alive:
             self._connection.reading_ended = True
@@ -208,7 +208,7 @@ class RequestDispatcher:
         self._next()
 
     def _control_plane_done(self) -> None:
-        """The control plane's answer is complete; the request may still be arriving."""
+        """The control plane's response is complete; the request may still be arriving."""
         self._bridge_answered = True
         if self.active is not None and self.active.request.complete:
             if not self.active.request.keep_alive:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import httptools
 
 HEAD_BYTES = 64 * 2**10
-"""No engine's head is longer, interim answers included."""
+"""No engine's head is longer, interim responses included."""
 
 _REMEMBERED_HEADS = 512
 _REMEMBERED_BYTES = 1024
@@ -25,7 +25,7 @@ _LAST_CHUNK = b"0\r\n\r\n"
 
 
 class BadResponse(Exception):
-    """An engine sent something that is no proper HTTP answer; the text says what."""
+    """An engine sent something that is no proper HTTP response; the text says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +82,14 @@ def read_head(head: bytes) -> ResponseHead:
     try:
         reader.parser.feed_data(head)
     except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-        raise BadResponse("its answer is not HTTP") from error
+        raise BadResponse("its response is not HTTP") from error
     if not reader.complete:
-        raise BadResponse("its answer is not HTTP")
+        raise BadResponse("its response is not HTTP")
     if reader.encoded:
-        raise BadResponse("its answer is compressed, which it was not asked for")
+        raise BadResponse("its response is compressed, which it was not asked for")
     status = reader.parser.get_status_code()
     if status < 100 or status == 101:
-        raise BadResponse(f"its answer has the impossible status {status}")
+        raise BadResponse(f"its response has the impossible status {status}")
     bodiless = status in (204, 304)
     response = ResponseHead(
         status,
@@ -139,9 +139,9 @@ class ChunkedBody:
         except httptools.HttpParserCallbackError:
             raise
         except httptools.HttpParserError as error:
-            raise BadResponse("its answer is not properly chunked") from error
+            raise BadResponse("its response is not properly chunked") from error
         if self.complete and not (data.endswith(_LAST_CHUNK) or _LAST_CHUNK.endswith(data)):
-            raise BadResponse("it sent more than its answer")
+            raise BadResponse("it sent more than its response")
         self._spoiled = False
         if not self._held:
             self._last = data[-1:]

@@ -58,5 +58,5 @@ def tool_plan(operation: str, request: ParsedRequest) -> ToolPlan | None:
     if not has_form(request) or request.fields.tool_choice == _NONE:
         return None
     if request.fields.n not in ALONE:
-        raise ClientError("n: tools together with a format give one answer at a time", param="n")
+        raise ClientError("n: tools together with a format give one response at a time", param="n")
     return ToolPlan(calls_alone(request), either, text_alone(request))

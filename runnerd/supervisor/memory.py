@@ -145,10 +145,10 @@ class MemoryAccounts:
         try:
             if slots:
                 asked = sorted({slots[0], slots[-1]})
-                answers = await asyncio.gather(
+                found = await asyncio.gather(
                     *(self._required(key, configuration, count) for count in asked)
                 )
-                needs = between(dict(zip(asked, answers, strict=True)), slots)
+                needs = between(dict(zip(asked, found, strict=True)), slots)
             else:
                 needs = {None: await self._required(key, configuration, None)}
         except RunnerdError as error:

@@ -34,7 +34,7 @@ const at = id => document.getElementById(id),
 let end = () => {},
 	current = "",
 	refused = null, // why the daemon tells nothing to who looks at it
-	asked = 0, // how often it was asked who that is: only the last answer counts
+	asked = 0, // how often it was asked who that is: only the last response counts
 	gone = 0; // how often it was gone to a view: only the last one is shown
 
 function place() {

@@ -75,7 +75,7 @@ export function users(place) {
 	return view.end;
 }
 
-// Its first column is what it was summed by, which is no longer what is chosen while an answer is on its way.
+// Its first column is what it was summed by, which is no longer what is chosen while a response is on its way.
 function usageTable(usage) {
 	const by = ["user", "model", "day"].find(each => each in (usage[0] || {}));
 	return by && rows("Usage", usage, [by, "requests", "failures", "prompt_tokens", "completion_tokens"], each => each.id || each[by]);

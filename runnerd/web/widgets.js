@@ -74,7 +74,7 @@ export const facts = (pairs, kind = "facts") =>
 			.map(([name, value]) => h("div", h("dt", name), h("dd", value)))
 	);
 
-// What a member of the daemon's answer is to people, by its name.
+// What a member of the daemon's response is to people, by its name.
 function said(name, value) {
 	if (value instanceof Node) return value;
 	if (typeof value === "boolean") return value ? "yes" : "no";

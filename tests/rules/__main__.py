@@ -20,7 +20,7 @@ from tests.rules.page import page_files
 from tests.rules.shape import methods_of_classes, modules_have_tests
 from tests.rules.texts import named_encodings
 from tests.rules.threads import shared_changes, thread_starts
-from tests.rules.words import docstrings, retired_words
+from tests.rules.words import answers, docstrings, retired_words
 
 RULES = (
     reserved_names,
@@ -29,6 +29,7 @@ RULES = (
     modules_have_tests,
     retired_words,
     docstrings,
+    answers,
     lookups,
     thread_starts,
     shared_changes,

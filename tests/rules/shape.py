@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from tests.rules.circles import imported
 from tests.rules.sources import ROOT, Source, listed, sources
@@ -37,6 +38,9 @@ def methods_of_classes() -> Iterator[str]:
 def modules_have_tests() -> Iterator[str]:
     """A module x has a file test_x, or is on the list of those that others test.
 
+    A file of tests may cover more than the module of its name: then it says so, and imports them
+    (`COVERS`).  What only declares, protocols and settings without a rule, has nothing to test.
+
     Several modules may have one name, in different folders.  The file is one's own where it imports
     that one (or takes it from its folder's front page), lies in a folder of that name, or has the
     folder in its name: test_folder_x.
@@ -50,12 +54,57 @@ def modules_have_tests() -> Iterator[str]:
     without = {
         source.module
         for source in modules
-        if not any(is_own(test, source, shared=homonyms[source.path.stem] > 1) for test in tests)
+        if not only_declares(source)
+        and not any(is_own(test, source, shared=homonyms[source.path.stem] > 1) for test in tests)
     }
+    for test in tests:
+        told = covered(test)
+        yield from (f"{test.path}: covers {each}, but does not import it" for each in told.unseen)
+        without -= told.seen
     for name in sorted(without - known):
         yield f"{name} has no test_{name.rpartition('.')[2]}.py of its own"
     for name in sorted(known - without):
         yield f"tested_by_others.txt: {name} has its own test now, or is gone; take it out"
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """The modules that a file of tests says it covers: those it imports, and those it does not."""
+
+    seen: set[str]
+    unseen: list[str]
+
+
+def covered(test: Source) -> Covered:
+    """What a file of tests says in `COVERS`, a tuple of modules' names."""
+    told: set[str] = set()
+    for node in test.tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "COVERS":
+            told |= set(ast.literal_eval(node.value))
+    seen = {each for each in told if imported(test, {each, *_front_page(each)})}
+    return Covered(seen, sorted(told - seen))
+
+
+def _front_page(module: str) -> set[str]:
+    """The folder of a module, where its front page hands on what is in the module."""
+    folder = module.rpartition(".")[0]
+    page = next((each for each in sources() if each.module == folder), None)
+    return {folder} if page and imported(page, {module}) else set()
+
+
+def only_declares(source: Source) -> bool:
+    """Whether a module has types, and nothing that is done; a text may be a script."""
+    functions = [node for node in ast.walk(source.tree) if isinstance(node, _FUNCTIONS)]
+    lambdas = any(isinstance(node, ast.Lambda) for node in ast.walk(source.tree))
+    return any(source.classes()) and not lambdas and all(map(_is_empty, functions))
+
+
+def _is_empty(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether a function has only a docstring, or `...`."""
+    return all(
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        for node in function.body
+    )
 
 
 def is_own(test: Source, source: Source, *, shared: bool) -> bool:

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from tests.rules.sources import ROOT, Source, sources
 
@@ -25,6 +27,17 @@ RETIRED = {
     "victims?": "eviction",
     "wish(?:es)?": "request",
 }
+# What makes "answer" a noun, in a comment or text; as a verb it stays.
+_NOUN = re.compile(
+    r"\b(?:an|the|its|whose|their|his|of|in|with|without|from|interim|first|last|each|every|one|long"
+    r"|early|late|several|HTTP|[A-Za-z]+'s)\s+(?:(?:#|//)\s+)?answers?\b"
+)
+# ProtoLLM has a key and a setting of that name.
+_ANSWERS_OF_OTHERS = (
+    "runnerd/jobs/fleet/protollm/",
+    "runnerd/jobs/fleet/result_store.py",
+    "docs/fleet.md",
+)
 _FOUND = re.compile(rf"(?<![A-Za-z])_?({'|'.join(RETIRED)})(?![a-z])", re.IGNORECASE)
 
 
@@ -35,6 +48,33 @@ def retired_words() -> Iterator[str]:
     for page in [*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]:
         if page.name != "glossary.md":
             yield from _in(str(page.relative_to(ROOT)), page.read_text())
+
+
+def answers() -> Iterator[str]:
+    """What comes back is a response: no text and no name says "answer" for it."""
+    for source in sources():
+        yield from _answers_in(str(source.path), source.text, source.tree)
+    for page in [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", *_settings_and_scripts()]:
+        yield from _answers_in(str(page.relative_to(ROOT)), page.read_text(), None)
+
+
+def _settings_and_scripts() -> list[Path]:
+    return [*(ROOT / "systemd").glob("*.toml"), *(ROOT / "runnerd" / "web").glob("*.js")]
+
+
+def _answers_in(path: str, text: str, tree: ast.Module | None) -> Iterator[str]:
+    if path.startswith(_ANSWERS_OF_OTHERS) or path == "docs/glossary.md":
+        return
+    lines = {text.count("\n", 0, found.start()) + 1 for found in _NOUN.finditer(text)}
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.Name | ast.arg) and _name(node) in ("answer", "answers"):
+            lines.add(node.lineno)
+    for line in sorted(lines):
+        yield f"{path}:{line}: answer is a verb; the word for what comes back is response"
+
+
+def _name(node: ast.Name | ast.arg) -> str:
+    return node.id if isinstance(node, ast.Name) else node.arg
 
 
 def _in(path: str, text: str) -> Iterator[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from runnerd.relay.engine import Loss
 from runnerd.relay.response_parser import ResponseHead
+from runnerd.relay.response_receiver import Loss
 
 
 class Receiver:

@@ -11,6 +11,8 @@ from runnerd import tasks
 from runnerd.accounts import accounts as accounts_module
 from runnerd.accounts.accounts import Accounts
 
+COVERS = ("runnerd.accounts.accounts",)
+
 
 @pytest.fixture
 def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Accounts:

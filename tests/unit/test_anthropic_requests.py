@@ -13,6 +13,8 @@ from runnerd.access import NOBODY
 from runnerd.api.anthropic.dialect import AnthropicDialect
 from runnerd.errors import ClientError
 
+COVERS = ("runnerd.api.anthropic.dialect",)
+
 ANY_MODEL = cast(Any, None)  # which one makes no difference
 _WORDS = st.sampled_from(
     [

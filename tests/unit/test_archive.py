@@ -21,6 +21,8 @@ from runnerd.models.packing import pack_files
 from runnerd.models.store import Store
 from tests.support.ggufs import projector, smallest_model, snapshot
 
+COVERS = ("runnerd.models.packing",)
+
 Edit = Callable[[tarfile.TarInfo], None]
 
 

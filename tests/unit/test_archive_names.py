@@ -11,6 +11,11 @@ from runnerd.cli.exporting import export
 from runnerd.cli.imports import import_models
 from runnerd.errors import ClientError
 
+COVERS = (
+    "runnerd.cli.exporting",
+    "runnerd.cli.imports",
+)
+
 NOBODY = "http://127.0.0.1:1"
 
 

@@ -21,6 +21,8 @@ from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.backends.model_files import ModelFacts, ModelFiles
 from runnerd.errors import NotSupported
 
+COVERS = ("runnerd.backends.llamacpp.native_server",)
+
 OPTIONS = frozenset({"--no-ui", "--no-webui", "--offline", "--kv-unified", "--no-kv-unified",
                      "--kv-unified-per-slot", "--spec-type", "--spec-draft-n-max",
                      "--spec-draft-p-min"})  # fmt: skip

@@ -6,6 +6,8 @@ import pytest
 
 from runnerd.cli.arguments import parse
 
+COVERS = ("runnerd.cli.arguments",)
+
 
 @pytest.mark.parametrize(
     "arguments",

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from runnerd.errors import Overloaded
-from runnerd.relay.engine import EngineConnection
+from runnerd.relay.engine_connection import EngineConnection
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.response_parser import ResponseHead
 from runnerd.sockets.peer import Endpoint
 from tests.support.receiver import Receiver
+
+COVERS = ("runnerd.relay.pool",)
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 REQUEST = (b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\n", b"body")

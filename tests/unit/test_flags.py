@@ -12,6 +12,8 @@ from runnerd.backends.llamacpp.flag_table import FLAGS
 from runnerd.backends.llamacpp.flags import parse_flags, spelled
 from runnerd.errors import InvalidConfiguration
 
+COVERS = ("runnerd.backends.llamacpp.flag_table",)
+
 NAMES = sorted({name for flag in FLAGS for name in (flag.name, *flag.aliases)})
 FORBIDDEN = """
     -m --model -mu --model-url -hf --hf-repo -hff --hf-file -hft --hf-token -dr --docker-repo --host

@@ -22,6 +22,12 @@ from runnerd.models.gotemplates.syntax import (
 )
 from runnerd.models.gotemplates.translation import to_jinja
 
+COVERS = (
+    "runnerd.models.gotemplates.rendering",
+    "runnerd.models.gotemplates.syntax",
+    "runnerd.models.gotemplates.translation",
+)
+
 PIECES = [
     "{{ .Prompt }}", "{{ .Messages }}", "{{ if .System }}", "{{- else }}", "{{ else if .Think }}",
     "{{ end -}}", "{{ range $i, $m := .Messages }}", "{{ $last := eq 1 2 }}", "{{ .Role | json }}",

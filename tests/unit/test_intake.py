@@ -40,6 +40,8 @@ from runnerd.relay.request_validation import validate_request
 from runnerd.relay.routes import Route, find
 from runnerd.scheduler import RunnerKey
 
+COVERS = ("runnerd.relay.request_validation",)
+
 PLAIN = b'{"model":"m","messages":[{"role":"user","content":"x"}]}'
 WEBP = (
     b'{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":'

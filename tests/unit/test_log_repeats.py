@@ -9,6 +9,8 @@ import pytest
 
 from runnerd.logs import Repeats
 
+COVERS = ("runnerd.logs",)
+
 
 class _Lines(logging.Handler):
     def __init__(self) -> None:

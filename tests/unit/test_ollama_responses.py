@@ -24,6 +24,8 @@ from runnerd.models.modelfile import Modelfile
 from runnerd.relay.dialect import TranslatedRequest
 from runnerd.relay.events import StreamError
 
+COVERS = ("runnerd.api.ollama.dialects",)
+
 TIMINGS = {"cache_n": 3, "prompt_n": 10, "prompt_ms": 2.0, "predicted_n": 4, "predicted_ms": 8.0}
 
 

@@ -20,6 +20,11 @@ from runnerd.errors import ClientError
 from runnerd.relay.response_adapters.dimensions import ShortenedEmbeddings
 from runnerd.relay.response_adapters.null_events import WithoutNullEvents
 
+COVERS = (
+    "runnerd.api.anthropic.responses",
+    "runnerd.api.openai.transcriptions",
+)
+
 
 @given(
     fields=st.dictionaries(

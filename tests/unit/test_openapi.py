@@ -14,6 +14,8 @@ from runnerd.api.openapi import document
 from runnerd.relay.routes import find, templates
 from tests.support.policed_relay import INFERENCE, OTHER_APIS
 
+COVERS = ("runnerd.api.app",)
+
 _ROWS = [
     line.split()
     for line in Path("tests/support/route_permissions.txt").read_text().splitlines()

@@ -17,6 +17,8 @@ from runnerd.outbound.addresses import AllowedSources, is_internal
 from runnerd.outbound.client import Outbound, read_capped
 from tests.support.fileserver import FileServer, answer_with, serving
 
+COVERS = ("runnerd.outbound.client",)
+
 INTERNAL = [
     *("127.0.0.1", "127.255.255.254", "10.0.0.1", "172.16.0.1", "192.168.1.1", "0.0.0.0"),
     *("0.1.2.3", "100.64.0.1", "169.254.169.254", "224.0.0.1", "255.255.255.255", "192.0.0.8"),

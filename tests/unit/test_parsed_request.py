@@ -13,6 +13,8 @@ from runnerd.relay import body as bodies
 from runnerd.relay import parsed_request
 from runnerd.relay.parsed_request import parse
 
+COVERS = ("runnerd.relay.body",)
+
 BODY = b'{"model": "m", "stream": true, "tools": [{"a": 1}], "x": [1.50]}'
 
 

@@ -11,6 +11,8 @@ from runnerd.pulls.credentials import DockerCredentials
 from runnerd.pulls.registry import Registry
 from runnerd.pulls.settings import RegistrySettings
 
+COVERS = ("runnerd.pulls.registry",)
+
 
 @pytest.mark.parametrize(
     ("name", "url"),

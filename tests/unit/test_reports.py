@@ -11,6 +11,8 @@ from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.supervisor import Supervisor
 from tests.support.listener import Listener
 
+COVERS = ("runnerd.supervisor.host_reports",)
+
 
 class Counting(Listener):
     """Says another context each time it is asked."""

@@ -15,6 +15,11 @@ from runnerd.resources.gpus import Gpus
 from runnerd.resources.ram import process_ram, ram
 from tests.support.nvml import nvml_with
 
+COVERS = (
+    "runnerd.resources.gpus",
+    "runnerd.resources.ram",
+)
+
 MIB = 2**20
 GONE = 2**22 + 1  # beyond what a process id can be
 

@@ -57,6 +57,19 @@ def broken_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], It
         ("subprocess.run(x, text=True)", texts.named_encodings, "takes its encoding"),
         (f"class Large:\n{METHODS}", shape.methods_of_classes, "Large has 21 methods"),
         ("", shape.modules_have_tests, "runnerd.one has no test_one.py"),
+        (
+            "# told by the\n# answer of an engine",
+            words.answers,
+            "runnerd/one.py:1: answer is a verb",
+        ),
+        ('"""The engine\'s answers."""', words.answers, "the word for what comes back is response"),
+        ("answer = 1", words.answers, "the word for what comes back is response"),
+        ("def f(answer): ...", words.answers, "the word for what comes back is response"),
+        (
+            "class A(Protocol):\n    def f(self):\n        return 1",
+            shape.modules_have_tests,
+            "runnerd.one has no test_one.py",
+        ),
         ("_arranger = 1", words.retired_words, "the word is capacity planner"),
         ("# what is redrawn", words.retired_words, "the word is transcode"),
         ('def f():\n    """Return what it is."""', words.docstrings, "Return what"),
@@ -112,6 +125,32 @@ def test_whose_a_file_of_tests_is(path: str, text: str, own: set[str]) -> None:
     assert {each.module for each in modules if shape.is_own(test, each, shared=True)} == own
     alone = shape.is_own(test, modules[0], shared=False)
     assert alone == (Path(path).stem in ("test_keys", "test_cli_keys"))
+
+
+def test_what_a_file_of_tests_covers() -> None:
+    """It is believed of what it imports, and contradicted of the rest."""
+    test = Source(Path("tests/unit/test_keys.py"))
+    text = 'from runnerd.cli import keys\nCOVERS = ("runnerd.cli.keys", "runnerd.api.keys")\n'
+    test.__dict__.update(tree=ast.parse(text))
+    assert shape.covered(test) == shape.Covered({"runnerd.cli.keys"}, ["runnerd.api.keys"])
+
+
+@pytest.mark.parametrize(
+    ("text", "declares"),
+    [
+        ('class A(Protocol):\n    def f(self):\n        "One."\n        ...', True),
+        ("class A:\n    x: int = 1", True),
+        ("def f():\n    g()", False),
+        ("class A:\n    async def f(self):\n        return 1", False),
+        ("f = lambda: 1", False),
+        ("", False),
+    ],
+)
+def test_what_only_declares(text: str, declares: bool) -> None:
+    """Protocols and settings without a rule of their own are nothing to test."""
+    made = Source(Path("runnerd/one.py"))
+    made.__dict__.update(tree=ast.parse(text))
+    assert shape.only_declares(made) == declares
 
 
 def test_dead_code_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,11 @@ from runnerd.scheduler import (
     Terms,
 )
 
+COVERS = (
+    "runnerd.scheduler.core",
+    "runnerd.scheduler.queries",
+)
+
 
 def key(name: str) -> RunnerKey:
     return RunnerKey("llama.cpp", name, "completion", "0")

@@ -19,6 +19,8 @@ from runnerd.relay.request_rewrites.schemas import widened
 from runnerd.relay.schema_growth import grows_too_far
 from tests.support.schemas import Schema, beyond_help, of, ref
 
+COVERS = ("runnerd.relay.request_rewrites.known_schemas",)
+
 NOTHING = {"type": "null"}
 
 

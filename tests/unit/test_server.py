@@ -23,6 +23,8 @@ from runnerd.errors import BackendFailure, StartupError
 from tests.support.builds import real_server
 from tests.support.engines import pass_trial
 
+COVERS = ("runnerd.backends.llamacpp.settings",)
+
 SOUND = "echo 'version: 0.5.0-dev (build 1, commit 0c1e570)'; echo '--no-ui, --offline  x--y'"
 DIES = f'case "$*" in *--model*) kill -ILL $$;; esac; {SOUND}'
 BROKEN = "echo 'error while loading shared libraries: libllama.so' >&2; exit 127"

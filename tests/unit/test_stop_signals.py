@@ -13,6 +13,8 @@ from runnerd import early
 from runnerd.stop_signals import StopSignals
 from tests.support.waiting import until
 
+COVERS = ("runnerd.early",)
+
 
 @pytest.fixture
 def held() -> Iterator[None]:

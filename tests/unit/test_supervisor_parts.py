@@ -19,6 +19,8 @@ from runnerd.supervisor.parts import ModelNames, SupervisorParts, build_parts
 from tests.support.listener import Listener
 from tests.support.waiting import until
 
+COVERS = ("runnerd.supervisor.lease",)
+
 
 @pytest.fixture
 def parts(tmp_path: Path) -> SupervisorParts:

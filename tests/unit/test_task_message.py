@@ -18,6 +18,8 @@ from runnerd.jobs.fleet.protollm.prompts import (
 )
 from runnerd.jobs.fleet.protollm.task_message import MOST_BYTES, BadTask, TaskMessage
 
+COVERS = ("runnerd.jobs.fleet.protollm.prompts",)
+
 PROMPT = ChatCompletionModel(
     job_id="12345",
     priority=1,

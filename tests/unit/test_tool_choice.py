@@ -16,6 +16,8 @@ from runnerd.relay.body_inspection import inspect
 from runnerd.relay.request_rewrites.arguments import readable, with_readable_calls
 from runnerd.relay.request_rewrites.tool_choice import choice_of, with_chosen_tools
 
+COVERS = ("runnerd.api.openai.items",)
+
 LIMITS = Limits()
 _WORDS = st.sampled_from(
     [

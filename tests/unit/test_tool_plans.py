@@ -14,6 +14,11 @@ from runnerd.relay.response_adapters.forced_call import ForcedCallOfChat, Forced
 from runnerd.relay.tool_plans import tool_plan
 from runnerd.relay.translations import PASSED
 
+COVERS = (
+    "runnerd.relay.response_adapters.calls_or_text",
+    "runnerd.relay.response_adapters.forced_call",
+)
+
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
 FORM = {"type": "json_object"}
 

@@ -19,6 +19,8 @@ from runnerd.models import gguf
 from tests.support.builds import real_server
 from tests.support.engines import fake_engine
 
+COVERS = ("runnerd.backends.llamacpp.trial.running",)
+
 CPUINFO = """processor\t: 0
 vendor_id\t: GenuineIntel
 model name\t: A Xeon

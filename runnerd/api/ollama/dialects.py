@@ -189,7 +189,7 @@ def _text(
     options = read_options(fields.options, model)
     warnings = options.warnings
     if fields.flag("shift", default=False):
-        warnings += ("ignored: shift; an answer ends where the context does",)
+        warnings += ("ignored: shift; a response ends where the context does",)
     request |= {"model": fields.model, "stream": True, **options.sampling}
     chat, thinking = operation == "chat/completions", "thinking" in model.capabilities
     request |= fields.format(chat=chat) | fields.logprobs(chat=chat)

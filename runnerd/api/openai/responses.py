@@ -104,7 +104,7 @@ class ResponsesRequest:
         keep = None
         if store or self.origin.conversation is not None:
             keep = partial(self._keep, given, store)
-        answer = _Response(asked, keep, limit, streams=streams)
+        response = _Response(asked, keep, limit, streams=streams)
         sent = document | {"input": engine_items(items), "stream": True}
         sent |= _chosen_tools(document) | _format(document.get("text"))
         for name in _UNSENT:
@@ -113,9 +113,9 @@ class ResponsesRequest:
         return TranslatedRequest(
             OPERATIONS["responses"],
             body,
-            answer,
+            response,
             limit=limit,
-            before_end=None if keep is None else answer.keep,
+            before_end=None if keep is None else response.keep,
         )
 
     async def _keep(self, given: list[Any], stored: bool, document: dict[str, Any]) -> bool:

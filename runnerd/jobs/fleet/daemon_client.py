@@ -147,8 +147,8 @@ class DaemonClient:
 
     async def pull(self, model: str) -> None:
         """Fetch a model.  Raises TaskRefused or DaemonAway."""
-        answer = await self.ask("/models/create", json.dumps({"from": model}).encode())
-        last = answer.rstrip().rsplit(b"\n", 1)[-1]
+        response = await self.ask("/models/create", json.dumps({"from": model}).encode())
+        last = response.rstrip().rsplit(b"\n", 1)[-1]
         try:
             document = json.loads(last)
         except ValueError:

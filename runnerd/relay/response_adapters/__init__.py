@@ -1,1 +1,1 @@
-"""What the engine's answers lack of OpenAI's: put together, renamed and completed, as they come."""
+"""What the engine's responses lack of OpenAI's: put together, renamed, completed as they come."""

@@ -24,7 +24,7 @@ MOST_ENTRIES = 2**14
 
 
 class Assembly:
-    """Merges the chunks of `chat/completions` or `completions` into one answer.
+    """Merges the chunks of `chat/completions` or `completions` into one response.
 
     `prompts` is how many prompts were asked at once; the engine numbers their responses through.
     `model` is what the client calls the model; the engine knows it by its first client's word.
@@ -45,7 +45,7 @@ class Assembly:
         """Take a piece of the event stream.  Raises StreamError."""
         self._bytes += len(data)
         if self._bytes > _MOST_BYTES:
-            raise StreamError({"message": f"the answer is larger than {_MOST_BYTES} bytes"})
+            raise StreamError({"message": f"the response is larger than {_MOST_BYTES} bytes"})
         texts = self._splitter.feed(data)
         at, end = 0, len(texts)
         while at < end:
@@ -129,7 +129,7 @@ class Assembly:
 
 
 def _sum(usages: list[dict[str, Any]], prompts: int) -> dict[str, Any]:
-    """Return one account of several answers: a prompt counts once, however often it is answered."""
+    """The usage of several responses together: a prompt counts once, however often answered."""
     repeats = max(1, len(usages) // prompts)
     prompt = sum(usage.get("prompt_tokens", 0) for usage in usages) // repeats
     generated = sum(usage.get("completion_tokens", 0) for usage in usages)

@@ -18,7 +18,7 @@ _JSON = ("{", "[", "```")
 
 
 class _CallsOrText(RewrittenEvents):
-    """The events of the first answer: held until there is a call, and given up where none comes."""
+    """Events of the first response: held until there is a call, given up where none comes."""
 
     def __init__(self, inner: Translation) -> None:
         super().__init__(inner)

@@ -42,7 +42,7 @@ class ShortenedEmbeddings(WholeDocument):
             for entry in document["data"]:
                 entry["embedding"] = self._cut(entry["embedding"])
         except (msgspec.DecodeError, LookupError, TypeError, ValueError, struct.error) as error:
-            raise StreamError({"message": "the engine's answer has no embeddings"}) from error
+            raise StreamError({"message": "the engine's response has no embeddings"}) from error
         return msgspec.json.encode(document)
 
     def _cut(self, vector: str | list[float]) -> str | list[float]:

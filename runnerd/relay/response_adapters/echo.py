@@ -16,9 +16,9 @@ _UNWANTED = (*ABSENT, msgspec.Raw(b"false"))
 class Echo:
     """Puts each prompt in front of the first piece of each of its responses."""
 
-    def __init__(self, prompts: list[str], answers: int) -> None:
+    def __init__(self, prompts: list[str], responses: int) -> None:
         self._prompts = prompts
-        self._responses = answers  # to each prompt; the engine numbers them through
+        self._responses = responses  # to each prompt; the engine numbers them through
         self._begun: set[int] = set()
 
     def concerns(self, event: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""OpenAI's answers with something changed in them: event by event, or once they are whole."""
+"""OpenAI's responses with something changed in them: event by event, or once they are whole."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runnerd.relay.response_adapters.null_events import WithoutNullEvents
 
 
 class Change(Protocol):
-    """What is changed in the choices of one answer."""
+    """What is changed in the choices of one response."""
 
     def concerns(self, event: bytes) -> bool:
         """Return whether an event has to be read; others stay as they are."""

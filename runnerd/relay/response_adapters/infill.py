@@ -80,7 +80,7 @@ def native_choices(event: dict[str, Any]) -> list[dict[str, Any]]:
 class _InfillEvents:
     """Turns the engine's own events into OpenAI's, and adds up what they tell of tokens."""
 
-    def __init__(self, model: str, answers: int) -> None:
+    def __init__(self, model: str, responses: int) -> None:
         self._events = Events()
         self._common = {
             "id": f"cmpl-{uuid.uuid4().hex}",
@@ -88,7 +88,7 @@ class _InfillEvents:
             "created": int(time.time()),
             "model": model,
         }
-        self._unended = answers
+        self._unended = responses
         self._prompt = self._generated = 0
 
     def feed(self, data: bytes) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ _new_decoder = codecs.getincrementaldecoder("utf-8")
 
 
 class TokenLists:
-    """Turns the choices of one answer, which may come in pieces, from one shape to the other.
+    """Turns the choices of one response, which may come in pieces, from one shape to the other.
 
     `top` is how many alternatives to a token are told; the token itself always is.
     """

@@ -119,7 +119,9 @@ class Rounds:
                 self._whole_document["choices"] += document["choices"]
             self._whole_document["usage"] = usage
         except (msgspec.MsgspecError, LookupError, TypeError, AttributeError) as error:
-            raise StreamError({"message": "the engine's answer is of an unknown shape"}) from error
+            raise StreamError(
+                {"message": "the engine's response is of an unknown shape"}
+            ) from error
 
     def _renumber(self, document: dict[str, Any]) -> None:
         """Number the choices as if there had been one round: those to a prompt stand together."""
