@@ -175,7 +175,7 @@ def test_an_answer_at_a_time(daemon: DaemonProcess) -> None:
     asked = {"model": "demo-a", "messages": HELLO, "tools": [TOOL], "response_format": FORM}
     response = daemon.http.post("/v1/chat/completions", json=asked | {"n": 2})
     assert response.status_code == 400
-    assert "one answer at a time" in response.json()["error"]["message"]
+    assert "one response at a time" in response.json()["error"]["message"]
 
 
 @pytest.mark.covers("POST /v1/responses", "text.format", note="beside tools, too")

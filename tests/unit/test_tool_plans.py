@@ -67,5 +67,5 @@ def test_others_are_asked_as_they_are(operation: str, said: dict[str, Any]) -> N
 
 def test_several_answers_cannot_be_asked_twice() -> None:
     """Which of them would call?"""
-    with pytest.raises(ClientError, match="one answer at a time"):
+    with pytest.raises(ClientError, match="one response at a time"):
         tool_plan("chat/completions", request(tools=TOOLS, response_format=FORM, n=2))
