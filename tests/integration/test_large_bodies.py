@@ -85,11 +85,17 @@ class Named:
         return replace(UNSEEN, description=replace(found, capabilities=capabilities))
 
 
+class _Runner(SimpleNamespace):
+    """A runner: each is another one."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
 class OneRunner(NoRunners):
     """Has one runner, whose engine listens at `socket`."""
 
     def __init__(self, socket: Path) -> None:
-        self._runner = SimpleNamespace(
+        self._runner = _Runner(
             name="r", endpoint=Endpoint(str(socket)), spec=SimpleNamespace(model_ref="m")
         )
 
