@@ -23,7 +23,6 @@ from runnerd.relay.body import (
     undecodable,
 )
 from runnerd.relay.body_scan import (
-    WEIGHTLESS,
     check_depth,
     check_weight,
     count_prompts,
@@ -53,7 +52,7 @@ def inspect(body: Body, limits: Limits, *, weighed: bool = False) -> ParsedReque
     `weighed`: its depth and its weight have been checked.  Raises errors.ClientError (400) or
     errors.PayloadTooLarge (413), naming the field.
     """
-    if not weighed and len(body) > WEIGHTLESS and is_heavy(body):
+    if not weighed and is_heavy(body):
         check_weight(body, limits.json_depth)
     try:
         parsed = parse(body)

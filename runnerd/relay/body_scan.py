@@ -21,9 +21,7 @@ from runnerd.relay.body import UNSAID, Body
 LARGE = 256 * 2**10
 """Bytes beyond which a body is looked at in a thread."""
 
-WEIGHTLESS = 4096
-"""Bytes of a body that costs nothing, whatever is in it."""
-
+_SMALL = 4096  # bytes of a body that costs nothing, whatever is in it
 _FEW_CONTAINERS = 2048
 _FEW_QUOTES = 8192
 _MOST_CONTAINERS = 2**16
@@ -46,7 +44,7 @@ _step = _STEPS.__getitem__
 def is_heavy(body: Body) -> bool:
     """Whether to look at a body takes longer than the event loop can spare."""
     size = len(body)
-    if size <= WEIGHTLESS:
+    if size <= _SMALL:
         return False
     return (
         size > LARGE

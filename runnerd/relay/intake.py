@@ -21,7 +21,7 @@ from runnerd.limit_settings import Limits
 from runnerd.models.catalog import Model
 from runnerd.relay.aside import TakesLonger
 from runnerd.relay.body import Body
-from runnerd.relay.body_scan import WEIGHTLESS, is_heavy
+from runnerd.relay.body_scan import is_heavy
 from runnerd.relay.dialect import UnreadyRequest
 from runnerd.relay.fair_turns import FairTurns
 from runnerd.relay.messages import Request
@@ -87,9 +87,9 @@ class Intake:
     def plan(self, request: Request, route: Route, principal: Principal) -> Plan | PendingPlan:
         """Plan a complete request.  Raises errors of the 4xx kind and NotSupported (501)."""
         self._permissions.authorize(request, route, principal)
-        if len(request.body) <= WEIGHTLESS or not is_heavy(request.body):
+        if not is_heavy(request.body):
             try:
-                read = self._planner.read(request.body, route, principal)
+                read = self._planner.read(request.body, route, principal, light=True)
                 if isinstance(read, ParsedRequest) and read.is_plain:
                     plan = self._plain_requests.plan(read, request, route, principal)
                     if plan is not None:

@@ -20,7 +20,7 @@ from runnerd.limit_settings import Limits
 from runnerd.models.catalog import Model
 from runnerd.relay.body import Body
 from runnerd.relay.body_inspection import inspect
-from runnerd.relay.body_scan import WEIGHTLESS, check_weight, is_heavy
+from runnerd.relay.body_scan import check_weight, is_heavy
 from runnerd.relay.dialect import ForeignRequest, UnreadyRequest
 from runnerd.relay.known_model import UNSEEN
 from runnerd.relay.messages import Request
@@ -63,12 +63,14 @@ class Planner:
         self.serving = ServingRunners(keys)
         self._find = self.serving.find
 
-    def read(self, body: Body, route: Route, principal: Principal) -> ReadRequest | UnreadyRequest:
+    def read(
+        self, body: Body, route: Route, principal: Principal, *, light: bool = False
+    ) -> ReadRequest | UnreadyRequest:
         """Decode a request's body; one in the engine's terms is held against the limits, too.
 
-        Raises errors of the 4xx kind.
+        `light`: it was looked at, and is not heavy.  Raises errors of the 4xx kind.
         """
-        if len(body) > WEIGHTLESS and is_heavy(body):
+        if not light and is_heavy(body):
             check_weight(body, self._limits.json_depth)
         try:
             if not route.rewrites and b"null" not in body:

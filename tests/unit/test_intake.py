@@ -58,7 +58,9 @@ class CountingPlanner:
         self.read_bodies: list[Body] = []
         self.planned_bodies: list[Body] = []
 
-    def read(self, body: Body, route: Route, principal: Principal) -> ParsedRequest:
+    def read(
+        self, body: Body, route: Route, principal: Principal, *, light: bool = False
+    ) -> ParsedRequest:
         self.read_bodies.append(body)
         return parse(body)
 
@@ -244,7 +246,9 @@ class HurriedPlanner(CountingPlanner):
         if step == self._hurried and aside.is_on_loop():
             raise aside.TakesLonger
 
-    def read(self, body: Body, route: Route, principal: Principal) -> ParsedRequest:
+    def read(
+        self, body: Body, route: Route, principal: Principal, *, light: bool = False
+    ) -> ParsedRequest:
         self._take_time("read")
         return super().read(body, route, principal)
 
@@ -278,7 +282,7 @@ class ForeignPlanner(CountingPlanner):
         super().__init__(missing=False, capabilities=("completion",))
         self.threads: list[int] = []
 
-    def read(self, body: Body, route: Route, principal: Principal) -> Any:
+    def read(self, body: Body, route: Route, principal: Principal, *, light: bool = False) -> Any:
         self.read_bodies.append(body)
         return SimpleNamespace(reference="m", body=body)
 
