@@ -90,6 +90,8 @@ class PlainRequests:
         found = self._planner.serving.find(route, route.operation, read.reference, model)
         if found.backend.uses_external_model_management:
             return  # it knows its models itself
+        if plain_request(route.operation, read, found, request) is None:
+            return  # its plan is made anew each time
         catalog = self._named_models.catalog()
         if self._named_models.model(read.reference, route, principal) is not model:
             return  # the catalog was replaced, by a thread, since the model was looked up

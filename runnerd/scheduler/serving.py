@@ -87,9 +87,10 @@ class Serving:
                 background=first.background,
                 long=first.long,
             )
-            held_back = not first.background and pool.holds_back(first.client, now, long=first.long)
-            if instance is not None or not held_back:
+            if instance is not None or first.background:
                 return first, instance
+            if not pool.holds_back(first.client, now, long=first.long):
+                return first, None
             passed_over.append(first.client)
         return None, None
 

@@ -44,20 +44,20 @@ class ContextVariants:
         self._sharing = sharing
         self._scheduler = scheduler
         self._moments = itertools.count(1)
-        self.wider: dict[RunnerKey, dict[int, RunnerKey]] = {}
+        self._wider: dict[RunnerKey, dict[int, RunnerKey]] = {}
         self._made: dict[RunnerKey, ModelConfiguration] = {}
 
     @property
     def revision(self) -> int:
         """Another number whenever `key` may return something else for the same model."""
-        return -next(self._moments) if self.wider else self._sharing.revision
+        return -next(self._moments) if self._wider else self._sharing.revision
 
     def key(
         self, backend: str, model: str, mode: BackendMode, context: int | None = None
     ) -> RunnerKey:
         """Return the key of the runner for a request that needs `context` tokens, if it says so."""
         key = self._sharing.key(backend, model, mode)
-        if context is None and not self.wider:
+        if context is None and not self._wider:
             return key
         return self._chosen(key, self._sharing.configuration(key), context or 0)
 
@@ -72,7 +72,7 @@ class ContextVariants:
 
     def forget(self, load: str) -> None:
         """Drop what was made for a load that is no more."""
-        for kept in (self.wider, self._made):
+        for kept in (self._wider, self._made):
             for key in [key for key in kept if key.model == load]:
                 del kept[key]
 
@@ -80,9 +80,9 @@ class ContextVariants:
         own = self._context(key, configuration)
         alive = self._alive()
         enough = wanted <= own or not own
-        wider = self.wider.pop(key, {})
+        wider = self._wider.pop(key, {})
         if wider := {size: made for size, made in wider.items() if made in alive}:
-            self.wider[key] = wider
+            self._wider[key] = wider
         if enough and key in alive:
             return key
         if fitting := [size for size in wider if size >= wanted]:
@@ -98,7 +98,7 @@ class ContextVariants:
         made = configuration.model_copy(update={"context_size": size})
         wider = key._replace(configuration=made.fingerprint())
         self._made[wider] = made
-        self.wider.setdefault(key, {})[size] = wider
+        self._wider.setdefault(key, {})[size] = wider
         return wider
 
     def _largest(self, key: RunnerKey, configuration: ModelConfiguration) -> int:

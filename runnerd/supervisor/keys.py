@@ -46,10 +46,7 @@ class Keys:
     @property
     def revision(self) -> int:
         """Another number whenever `key` may return something else for the same model."""
-        variants = self._variants
-        if variants.wider:  # which of them serves a request changes with what is loaded
-            return variants.revision
-        return self._configurations.revision + self._sharing.changes
+        return self._variants.revision
 
     def key(
         self, backend: Backend, model: str, mode: BackendMode, *, context: int | None = None

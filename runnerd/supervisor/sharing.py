@@ -57,12 +57,12 @@ class Sharing:
         self._loaded_as = loaded_as
         self._external = external
         self._models: dict[_Load, list[str]] = {}  # model ids, the first one asked for first
-        self.changes = 0
+        self._changes = 0
 
     @property
     def revision(self) -> int:
         """Another number whenever something is configured or a model joins or leaves others."""
-        return self._configurations.revision + self.changes
+        return self._configurations.revision + self._changes
 
     def key(self, backend: str, model: str, mode: BackendMode) -> RunnerKey:
         """Return the key of the runner that serves a model as it is configured now."""
@@ -71,7 +71,7 @@ class Sharing:
         models = self._models.setdefault((backend, load, mode.value), [])
         if model not in models:
             models.append(model)
-            self.changes += 1
+            self._changes += 1
         return RunnerKey(backend, load, mode.value, fingerprint)
 
     def models(self, key: RunnerKey) -> list[str]:
@@ -128,7 +128,7 @@ class Sharing:
         for load, models in list(self._models.items()):
             if model in models:
                 models.remove(model)
-                self.changes += 1
+                self._changes += 1
             if not models:
                 del self._models[load]
 

@@ -80,6 +80,7 @@ class _Clashes:
         self._steps = 0
         self._parts: dict[int, dict[str, list[Any]]] = {}
         self._texts: dict[_Place, bytes] = {}
+        self._meanings: dict[_Place, frozenset[tuple[str, bytes]]] = {}
         self._paths: list[list[str]] = [[] for _ in schemas]
         for place in places:
             self._paths[place.schema].append(place.path)
@@ -175,6 +176,12 @@ class _Clashes:
 
     def _meaning(self, place: _Place) -> frozenset[tuple[str, bytes]]:
         """What a place says, and whatever that refers to."""
+        known = self._meanings.get(place)
+        if known is None:
+            known = self._meanings[place] = self._found_meaning(place)
+        return known
+
+    def _found_meaning(self, place: _Place) -> frozenset[tuple[str, bytes]]:
         own, at = self._paths[place.schema], self._schemas[place.schema].at
         reached = dict.fromkeys([place.path])
         if len(own) > _MANY_PATHS:
