@@ -62,9 +62,7 @@ INFERENCE = [
 class PlansAnything:
     """A planner whose models are all there."""
 
-    def read(
-        self, body: Body, route: Route, principal: Principal, *, light: bool = False
-    ) -> Any:
+    def read(self, body: Body, route: Route, principal: Principal, *, light: bool = False) -> Any:
         return SimpleNamespace(reference="ai/m")
 
     def model(self, reference: str, route: Route, principal: Principal) -> Any:
