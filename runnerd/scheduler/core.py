@@ -218,8 +218,7 @@ class Scheduler(Needs):
         leases = instance.leases
         granted_at = leases.pop(ticket)
         lines, in_background = self._queue.lines, instance.in_background
-        # Jobs wait for the end of the last ticket for whose response somebody waited.
-        jobs_go_on = bool(lines and not self._books.pauses.people and ticket not in in_background)
+        jobs_go_on = bool(lines) and self._jobs_go_on(now, background=ticket in in_background)
         in_background.discard(ticket)
         instance.used_at = now
         places_changed = False
@@ -246,6 +245,14 @@ class Scheduler(Needs):
         if not lines and not due:
             return []
         return [*self._serving.go_on(now), *self.tick(now)]
+
+    def _jobs_go_on(self, now: float, *, background: bool) -> bool:
+        """Whether jobs of any pool may have waited for the end of this ticket: for that of the last
+        for whose response somebody waited, or beside people for that of the one job that ran.
+        """
+        if background:
+            return self._books.pauses.people > 0 and self._books.jobs_begin_at() <= now
+        return not self._books.pauses.people
 
     def jobs_wait(self, now: float) -> None:
         """There are jobs that cannot begin now."""

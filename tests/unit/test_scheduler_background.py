@@ -218,3 +218,18 @@ def test_one_job_beside_people() -> None:
     host.ask(A, job=True)
     assert granted(host.tick(90.0)) == []
     assert granted(host.release(person)) == [second, host.ticket]
+
+
+def test_the_job_beside_people_is_followed_by_one_of_another_model() -> None:
+    """Where jobs have waited for too long the next one begins as that one ends, at whatever."""
+    host = Host(patience=300.0)
+    host.scheduler.set_limits(replace(LIMITS, capacity=2, patience=300.0), host.now)
+    host.release(host.busy(B))
+    job = host.busy(A, job=True)
+    host.ask(A)
+    host.scheduler.displaced(job, host.now)
+    waiting, decisions = host.ask(B, job=True)
+    assert granted(decisions) == []
+    host.now += 301.0
+    assert granted(host.release(job)) == [waiting]
+    assert host.scheduler.stranded(host.now) == []
