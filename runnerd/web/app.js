@@ -35,6 +35,7 @@ let end = () => {},
 	current = "",
 	refused = null, // why the daemon tells nothing to who looks at it
 	asked = 0, // how often it was asked who that is: only the last response counts
+	identity = Promise.resolve(), // ends once it is known, or refused, who looks
 	gone = 0; // how often it was gone to a view: only the last one is shown
 
 function place() {
@@ -65,6 +66,9 @@ async function go() {
 	current = location.hash || "#/overview";
 	document.title = `${labelOf(name)} – runnerd`;
 	navigation();
+	// A view that was shown sooner would be shown anew then, without what somebody typed meanwhile.
+	await identity;
+	if (mine !== gone) return;
 	if (refused) return refusal(main);
 	const view = await import(`./${name}.js`).catch(() => null);
 	if (mine !== gone) return;
@@ -177,7 +181,8 @@ const refusal = main => show(main, empty("This daemon asks who you are", refused
 
 // Find out who looks, and show what they may see; `anew`: as somebody else, perhaps.
 async function begin(anew = true) {
-	if (!(await identify())) return;
+	const newest = (identity = identify());
+	if (!(await newest)) return;
 	if (refused) halt();
 	else if (anew) start();
 	else return;
