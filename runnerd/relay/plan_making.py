@@ -53,10 +53,13 @@ class Translated(NamedTuple):
 
 
 class Served(NamedTuple):
-    """What serves a request.  `key` is that of a runner with the context that is asked for."""
+    """What serves a request.  `key` is that of a runner with the context that is asked for,
+    `context` its tokens, 0 where nobody knows.
+    """
 
     found: ServingRunner
     key: RunnerKey
+    context: int = 0
     warnings: tuple[str, ...] = ()
 
 
