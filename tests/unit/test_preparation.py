@@ -13,7 +13,7 @@ from runnerd.scheduler import DeviceMemory, RunnerKey
 from runnerd.supervisor.memory import MemoryAccounts
 from runnerd.supervisor.preparation import Preparation
 
-COVERS = ("supervisor/memory.py",)
+COVERS = ("runnerd.supervisor.memory",)
 
 MIB, GIB = 2**20, 2**30
 KEY = RunnerKey("llama.cpp", "tiny", "completion", "")
