@@ -24,8 +24,6 @@ from runnerd.relay.translations import PASSED, ErrorBody, Renamed, of_stream
 class EngineCall(EngineRequest):
     """A request and its way back: what the engine sends goes to the sink (a RefusedCall)."""
 
-    __slots__ = ()
-
     def engine_head(self, head: ResponseHead) -> bool:
         self.heard = True
         plan, record = self.plan, self._record
