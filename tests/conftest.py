@@ -23,7 +23,7 @@ from runnerd.backends.llamacpp import places
 from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.errors import BackendFailure
-from tests.support import blocking, limits
+from tests.support import blocking, limits, preloaded
 from tests.support.waiting import LIMIT
 
 # What whoever runs the tests has set for a daemon of theirs, or was given by a service manager,
@@ -67,6 +67,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(limits)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: tests wait for engines, brokers and browsers."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 @pytest.fixture(scope="session", autouse=True)
 def engine_was_tried() -> None:
     """Try the engine once, so that not every daemon of a test has to."""
@@ -98,12 +104,19 @@ def no_child_left() -> Iterator[None]:
 
 
 def _children() -> list[psutil.Process]:
-    """This process's children.  That there are none costs one call, and not a look at them all."""
+    """This process's children, and the daemons that were forked for it.
+
+    That there are none of its own costs one call, and not a look at them all.
+    """
+    forked = []
+    for pid in preloaded.living():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            forked.append(psutil.Process(pid))
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
-        return []
-    return psutil.Process().children()
+        return forked
+    return psutil.Process().children() + forked
 
 
 @pytest.fixture(autouse=True)

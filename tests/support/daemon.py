@@ -18,6 +18,8 @@ import httpx
 import psutil
 import pytest
 
+from tests.support import preloaded
+from tests.support.preloaded import ForkedDaemon
 from tests.support.waiting import SECONDS, wait_for
 
 # One thread each: several engines with two threads on two busy cores wait for each other.  And no
@@ -29,13 +31,14 @@ _MODEST = {
 JSON = {"Accept": "application/json"}
 """Headers of who wants errors as objects, on Docker Model Runner's routes as well."""
 
+_WATCHED = "tests.support.nonblocking"
 _LISTENING = re.compile(r"listening on (https?://\S+)")
 
 
 class DaemonProcess:
     """Owns one `runnerd serve`.  Its directories lie in `root`; its port is one that was free."""
 
-    module = "tests.support.nonblocking"
+    module = _WATCHED
     """What is run: runnerd, watched from inside, which costs each of its system calls something."""
 
     def __init__(self, root: Path, env: Mapping[str, str | None] | None = None) -> None:
@@ -47,7 +50,7 @@ class DaemonProcess:
         self.runtime_dir = Path(tempfile.mkdtemp(prefix="rd"))
         self.socket = self.runtime_dir / "runnerd.sock"
         self.output = root / "output.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | ForkedDaemon | None = None
         self._env = dict(env or {})
         self.prefix: tuple[str, ...] = ()  # of its command line
         self.own_session = False  # as a service has one
@@ -59,19 +62,21 @@ class DaemonProcess:
             *("--state-dir", str(self.state_dir), "--runtime-dir", str(self.runtime_dir)),
             *("--listen", "127.0.0.1:0", *flags),
         ]
+        known = {**os.environ, **_MODEST, **self._env}
+        env = {name: value for name, value in known.items() if value is not None}
+        plain = self.module == _WATCHED and not self.prefix and not self.own_session
         with open(self.output, "ab") as output:
-            self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, "-m", self.module, "serve", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={
-                    name: value
-                    for name, value in {**os.environ, **_MODEST, **self._env}.items()
-                    if value is not None
-                },
-                start_new_session=self.own_session,
-            )
+            if plain and preloaded.fits(env):
+                self.process = preloaded.fork(arguments, env, output.fileno())
+            else:
+                self.process = subprocess.Popen(
+                    [*self.prefix, sys.executable, "-m", self.module, "serve", *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=env,
+                    start_new_session=self.own_session,
+                )
         if ready:
             wait_for(self.answers, "the daemon to answer")
         return self
