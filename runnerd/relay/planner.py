@@ -17,7 +17,7 @@ from runnerd.errors import (
     NotSupported,
 )
 from runnerd.limit_settings import Limits
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 from runnerd.relay.body import Body
 from runnerd.relay.body_inspection import inspect
 from runnerd.relay.body_scan import check_weight, is_heavy
