@@ -48,9 +48,9 @@ test: $(VENV)/.dev $(VENV)/.engine
 test-long: $(VENV)/.dev $(VENV)/.engine
 	@$(BIN)/python -m pytest -m long $(PARALLEL) $(PYTEST_FLAGS)
 
-# Each of the readers of what strangers send, for a minute; FUZZ_SECONDS=600 for longer.
+# Each of the readers of what strangers send, for a minute, on all cores; FUZZ_SECONDS=600 for longer.
 fuzz: $(VENV)/.dev
-	@$(BIN)/python -m pytest -m fuzz tests/fuzz $(PYTEST_FLAGS)
+	@$(BIN)/python -m pytest -m fuzz tests/fuzz -n auto --maxprocesses 4 $(PYTEST_FLAGS)
 
 test-clients: $(VENV)/.dev $(VENV)/.engine .venv-clients/.made
 	@$(BIN)/python -m pytest -m clients $(PYTEST_FLAGS)

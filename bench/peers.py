@@ -1,6 +1,7 @@
 """Other people's servers and proxies, where they are on PATH, under the same load as the daemon.
 
-All but Go's proxy speak no Unix sockets, so both sides of them are loopback ports.
+All but Go's proxy and the bare relay speak no Unix sockets, so both sides of them are loopback
+ports.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _LITELLM = {
     "LITELLM_LOG": "ERROR",
 }
 _GO_PROXY = Path(__file__).with_name("goproxy.go")
+_BARE_RELAY = Path(__file__).with_name("bare_relay.py")
 
 
 @contextmanager
@@ -59,6 +61,21 @@ def go_proxy(engine: Path | int) -> Iterator[Subject | None]:
             while not socket.exists():
                 time.sleep(0.01)
             yield Subject("Go ReverseProxy", socket, psutil.Process(process.pid))
+        finally:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def bare_relay(engine: Path | int) -> Iterator[Subject]:
+    """Run the least that a relay on uvloop can be before the engine: a floor for the daemon."""
+    with tempfile.TemporaryDirectory(prefix="rbb") as folder:
+        path = Path(folder) / "b.sock"
+        process = subprocess.Popen([sys.executable, str(_BARE_RELAY), str(path), str(engine)])
+        try:
+            while not path.exists():
+                time.sleep(0.01)
+            yield Subject("bare uvloop relay", path, psutil.Process(process.pid))
         finally:
             process.kill()
             process.wait()

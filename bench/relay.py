@@ -17,7 +17,7 @@ from typing import Any
 import uvloop
 
 from bench.load import Outcome, ask, closed_loop, hold, percentile, request
-from bench.peers import peers
+from bench.peers import bare_relay, peers
 from bench.report import Report
 from bench.subjects import Stage, Subject, synthetic
 
@@ -74,8 +74,10 @@ def requests(report: Report, seconds: float) -> None:
     with (
         synthetic() as stage,
         synthetic(**_ALL_AT_ONCE) as no_queue,
-        peers(stage.engine.socket) as others,
+        bare_relay(stage.engine.socket) as bare,
+        peers(stage.engine.socket) as found,
     ):
+        others = [bare, *found]
         direct = replace(no_queue.relay, name="runnerd, overcommit = 0")
         ours = [stage.relay, direct]
         _small(report, [*ours, *others], _ONCE, "small requests", seconds, bars=(45, 40))

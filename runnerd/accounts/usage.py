@@ -93,11 +93,14 @@ class UsageStore:
 
     def _add_up(self) -> None:
         ended, self._ended = self._ended, []
+        latest, counts = None, Counts()
         for principal, request in ended:
             model = request.model
             if not model:
                 continue  # it was refused before it was known what it wants
-            counts = self._counts_of(int(request.started_at // DAY), principal, model)
+            key = int(request.started_at // DAY), principal, model
+            if key != latest:  # mostly several of one kind come one after the other
+                latest, counts = key, self._counts_of(*key)
             counts.requests += 1
             if request.status >= 400 or request.error is not None:
                 counts.failures += 1

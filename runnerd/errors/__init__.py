@@ -22,6 +22,7 @@ a secret.
     │   │   ├── LeaseLost                a job is not this worker's any more
     │   │   └── RequestCancelled         somebody has ended the request while it ran
     │   ├── PayloadTooLarge (413)
+    │   ├── ContextExceeded          a text that is longer than the model's context
     │   ├── UnsupportedMediaType (415)
     │   ├── ExpectationFailed (417)
     │   ├── MisdirectedRequest (421) a runner was asked for a model that it does not serve
@@ -58,6 +59,7 @@ from runnerd.errors.client_errors import (
     BackendNotFound,
     ClientError,
     Conflict,
+    ContextExceeded,
     ConversationNotFound,
     ExpectationFailed,
     Forbidden,
@@ -118,6 +120,7 @@ __all__ = [
     "BackendNotFound",
     "ClientError",
     "Conflict",
+    "ContextExceeded",
     "ConversationNotFound",
     "DatabaseFailure",
     "DatabaseLocked",

@@ -140,6 +140,10 @@ class PayloadTooLarge(ClientError):
     code = "request_too_large"
 
 
+class ContextExceeded(ClientError):
+    code = "context_length_exceeded"
+
+
 class UnsupportedMediaType(ClientError):
     status = 415
     code = "unsupported_media_type"

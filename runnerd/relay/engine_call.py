@@ -11,11 +11,10 @@ from functools import partial
 
 from runnerd.errors import RunnerdError
 from runnerd.relay import usage
-from runnerd.relay.dialect import AskedAgain, BeforeEnd, Translation
+from runnerd.relay.dialect import AskedAgain, BeforeEnd
 from runnerd.relay.engine_refusals import refuse
 from runnerd.relay.engine_request import EngineRequest
 from runnerd.relay.events import StreamError, UnwantedResponse
-from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
 from runnerd.relay.response_parser import ResponseHead
 from runnerd.relay.translations import PASSED, ErrorBody, Renamed, of_stream
@@ -23,8 +22,6 @@ from runnerd.relay.translations import PASSED, ErrorBody, Renamed, of_stream
 
 class EngineCall(EngineRequest):
     """A request and its way back: what the engine sends goes to the sink (a RefusedCall)."""
-
-    __slots__ = ()
 
     def engine_head(self, head: ResponseHead) -> bool:
         self.heard = True
@@ -34,7 +31,11 @@ class EngineCall(EngineRequest):
         if head.status >= 400:
             self._translation = ErrorBody()
             return False
-        self._translation = translation = self._translation_of(plan)
+        translation, name = plan.translation, self._runner.spec.model_ref
+        if name != plan.model_ref and not plan.assembles:
+            # An engine knows its model by its first client's word; others get their own.
+            translation = Renamed(translation, name, plan.model_ref)
+        self._translation = translation
         if not translation.streams:
             waits = head.chunked and not plan.assembles and plan.again is None
             if waits and self._engine is not None:
@@ -58,13 +59,6 @@ class EngineCall(EngineRequest):
             return False
         record.status = head.status
         return framed
-
-    def _translation_of(self, plan: Plan) -> Translation:
-        """An engine knows its model by its first client's word; others get their own."""
-        name = self._runner.spec.model_ref
-        if name == plan.model_ref or plan.assembles:
-            return plan.translation
-        return Renamed(plan.translation, name, plan.model_ref)
 
     def engine_body(self, data: bytes) -> None:
         self.heard = True
@@ -99,7 +93,7 @@ class EngineCall(EngineRequest):
             return
         translation = self._translation
         try:
-            last = of_stream(translation.end)
+            last = b"" if translation is PASSED else of_stream(translation.end)
         except StreamError as error:
             unwanted = isinstance(error, UnwantedResponse)
             refuse(self, error.error, refused=unwanted or self.status >= 400)

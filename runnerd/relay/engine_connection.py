@@ -23,7 +23,6 @@ from runnerd.relay.response_parser import (
     HEAD_BYTES,
     BadResponse,
     ChunkedBody,
-    ResponseHead,
     read_head,
 )
 from runnerd.relay.response_receiver import Loss
@@ -65,14 +64,6 @@ class EngineConnection(EngineSocket):
         """Whether what was passed on of a body ends where a chunk ends."""
         return self._body is None or self._body.between_chunks()
 
-    def _expect_head(self) -> None:
-        self._head = b""
-        self._head_bytes = 0  # of interim responses
-        self._left = -1  # of a body of known length; -1: the head is not complete
-        self._body = None
-        self._until_end = False
-        self._at_the_end = False
-
     def _received(self, data: bytes) -> None:
         if self._receiver is None:
             self.close()  # an idle connection has nothing to say
@@ -84,7 +75,9 @@ class EngineConnection(EngineSocket):
             self._plain(data)
 
     def _read_head(self, data: bytes) -> None:
-        """Read on until the head is complete; interim responses are passed over."""
+        """Read on until the head is complete, and tell it with what of the body lies behind it;
+        interim responses are passed over.
+        """
         data = self._head + data if self._head else data
         while True:
             end = data.find(b"\r\n\r\n") + 4
@@ -98,9 +91,6 @@ class EngineConnection(EngineSocket):
                 break  # no interim response
             self._head_bytes += end
         self._head = b""
-        self._begin(head, data)
-
-    def _begin(self, head: ResponseHead, data: bytes) -> None:
         receiver = self._receiver
         assert receiver is not None
         self._left = head.length or 0
@@ -142,7 +132,8 @@ class EngineConnection(EngineSocket):
             receiver.engine_body(data)
         if self._left == 0 and not self._until_end and self._receiver is not None:
             self._receiver = None
-            self._expect_head()
+            self._left, self._head_bytes = -1, 0  # the next thing is a head
+            self._at_the_end = False
             if self._pieces:
                 self.close()  # a response before it has taken the whole request
             else:

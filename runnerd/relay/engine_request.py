@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from typing import Any
+
+import msgspec
 
 from runnerd.errors import Overloaded, RunnerdError, UpstreamTimeout
 from runnerd.relay.asking_exchange import AskingExchange
@@ -17,56 +20,46 @@ from runnerd.relay.engine_errors import broken
 from runnerd.relay.exchange_context import ExchangeContext
 from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
-from runnerd.relay.response_receiver import Loss, ResponseReceiver
+from runnerd.relay.response_receiver import Loss
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.translations import PASSED
 from runnerd.runner import UNASKED, Runner
+from runnerd.scheduler import RunnerKey
 
 _LAST_BYTES = 2**20  # of a stream that is about to be ended
 
 
-class EngineRequest(ResponseReceiver):
+class EngineRequest(msgspec.Struct, eq=False):
     """Owns the connection from `ask` to `close` (a StallTimeoutClient and an UnreadStream).
 
-    What comes back is its subclass's affair, which inherits instead of being another object: each
-    request would pay for that.
+    What comes back is its subclass's affair (a ResponseReceiver), which inherits instead of being
+    another object: each request would pay for that.  A struct for the same reason.
     """
 
-    __slots__ = (
-        "_asked_again", "_context", "_ending", "_engine", "_intact", "_paused", "_prepared",
-        "_record", "_repeated", "_runner", "_sink", "_translation", "behind", "closed", "exchange",
-        "heard", "key", "plan", "silent_since", "status",
-    )  # fmt: skip
+    exchange: AskingExchange
+    _runner: Runner
+    plan: Plan
+    _sink: ResponseSink
+    _record: RequestRecord
+    _context: ExchangeContext
+    _engine: EngineConnection | None = None
+    _translation: Translation = PASSED  # of the response
+    status: int = 0  # of the engine's response, 0 before it came
+    closed: bool = False
+    _paused: bool = False
+    _prepared: bool = False  # what is to be done before the end was done
+    _repeated: bool = False
+    _asked_again: bool = False  # what the plan has for another case
+    _intact: bool = True
+    _ending: int = 0  # so many bytes more, at most
+    behind: bool = False  # its client has once not kept up
+    heard: bool = True
+    silent_since: float = 0.0
 
-    def __init__(
-        self,
-        exchange: AskingExchange,
-        runner: Runner,
-        plan: Plan,
-        sink: ResponseSink,
-        record: RequestRecord,
-        context: ExchangeContext,
-    ) -> None:
-        self.exchange = exchange
-        self._runner = runner
-        self.plan = plan
-        self.key = plan.key
-        self._sink = sink
-        self._record = record
-        self._context = context
-        self._engine: EngineConnection | None = None
-        self._translation: Translation = PASSED  # of the response
-        self.status = 0  # of the engine's response, 0 before it came
-        self.closed = False
-        self._paused = False
-        self._prepared = False  # what is to be done before the end was done
-        self._repeated = False
-        self._asked_again = False  # what the plan has for another case
-        self._intact = True
-        self._ending = 0  # so many bytes more, at most
-        self.behind = False  # its client has once not kept up
-        self.heard = True
-        self.silent_since = 0.0
+    @property
+    def key(self) -> RunnerKey:
+        """What its runner serves."""
+        return self.plan.key
 
     # the exchange's side
 
@@ -87,8 +80,9 @@ class EngineRequest(ResponseReceiver):
             return
         context, plan = self._context, self.plan
         pool = context.pools.of(self._runner.endpoint)
+        receiver: Any = self  # a ResponseReceiver with what its subclass has
         self._engine = pool.ask(
-            self, plan.message(self._record.id), fresh=fresh, at_the_end=plan.assembles
+            receiver, plan.message(self._record.id), fresh=fresh, at_the_end=plan.assembles
         )
         context.watch.add(self)
         if self._paused:

@@ -240,7 +240,7 @@ class Intake:
         async with self._turns.turn(asked.principal.id):
             read = await self._translated_aside(asked.read, model)
             served = planner.served(read, model, route)
-            made = await threads.run(planner.plan, read, model, request, route, served=served)
+            made = await threads.run(planner.plan_large, read, model, request, route, served)
         plan, limits = self._permissions.permitted(made, request, asked.principal)
         context = limits.context
         watched = bool(self._quarantine) and plan.immediate is None

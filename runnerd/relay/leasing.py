@@ -81,6 +81,7 @@ class Leasing(Protocol):
         affinity: tuple[int, ...] = (),
         priority: int = 0,
         long: bool = False,
+        full: bool = False,
     ) -> int | None:
         """The ticket of who waits in line, None where that takes more than waiting."""
         ...

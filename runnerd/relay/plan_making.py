@@ -40,6 +40,7 @@ from runnerd.relay.tool_plans import ToolPlan, tool_plan
 from runnerd.relay.translations import PASSED, Assembled
 from runnerd.scheduler import RunnerKey
 
+_CHAT = "chat/completions"
 _BRIEF = 4096  # bytes of a request that may be a quick one
 
 
@@ -53,10 +54,13 @@ class Translated(NamedTuple):
 
 
 class Served(NamedTuple):
-    """What serves a request.  `key` is that of a runner with the context that is asked for."""
+    """What serves a request.  `key` is that of a runner with the context that is asked for,
+    `context` its tokens, 0 where nobody knows.
+    """
 
     found: ServingRunner
     key: RunnerKey
+    context: int = 0
     warnings: tuple[str, ...] = ()
 
 
@@ -193,7 +197,7 @@ def plain_request(
         return None
     streams = read.fields.stream is True
     assembles = not streams and operation.assembles and found.backend.streams_to_cancel
-    if assembles and operation.name == "chat/completions":  # as `_assembles` of one that is plain
+    if assembles and operation.name == _CHAT:  # as `_assembles` of one that is plain
         assembles = not _is_short(read.fields, found.token_time)
     return streams, assembles, request.preload_only, request.origin
 
@@ -202,9 +206,11 @@ def same_plan(plan: Plan, read: ParsedRequest, priority: int = 0) -> Plan:
     """The plan for another plain request: it differs in nothing but the body, how long it may take,
     and the priority of who asks.
     """
-    long = _is_long(plan.operation, read, plan.token_time)
     if not plan.assembles:
+        long = _is_long(plan.operation, read, plan.token_time)
         return msgspec.structs.replace(plan, body=(read.body,), priority=priority, long=long)
+    # A plain chat is put together where it is not short (`plain_request`): that was asked already.
+    long = plan.operation.name == _CHAT or _is_long(plan.operation, read, plan.token_time)
     return msgspec.structs.replace(
         plan,
         body=streamed(read.body),
@@ -232,7 +238,7 @@ def _assembles(operation: Operation, fields: Inference, found: ServingRunner) ->
     """
     if not (operation.assembles and found.backend.streams_to_cancel):
         return False
-    if found.rules is not None or operation.name != "chat/completions":
+    if found.rules is not None or operation.name != _CHAT:
         return True
     if half_characters_wanted(fields) is not None:
         return True

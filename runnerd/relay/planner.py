@@ -8,20 +8,19 @@ between, a model that is being pulled or images that are transcoded, is nothing 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 
 from runnerd.access import Principal
 from runnerd.backends.configuration import BackendMode
-from runnerd.errors import (
-    ClientError,
-    NotSupported,
-)
+from runnerd.errors import ClientError, ContextExceeded, NotSupported
 from runnerd.limit_settings import Limits
 from runnerd.models.model import Model
 from runnerd.relay.body import Body
 from runnerd.relay.body_inspection import inspect
 from runnerd.relay.body_scan import check_weight, is_heavy
-from runnerd.relay.dialect import ForeignRequest, UnreadyRequest
+from runnerd.relay.dialect import ForeignRequest, TranslatedRequest, UnreadyRequest
 from runnerd.relay.known_model import UNSEEN
 from runnerd.relay.messages import Request
 from runnerd.relay.operations import OPERATIONS
@@ -36,6 +35,7 @@ from runnerd.relay.plan_making import (
     plan_translated,
     same_plan,
 )
+from runnerd.relay.prompt_length import check_length, shortened
 from runnerd.relay.request_rewrites.known_schemas import with_known_schemas
 from runnerd.relay.request_rewrites.null_members import without_nulls
 from runnerd.relay.request_rewrites.ranked_documents import with_plain_documents
@@ -44,8 +44,9 @@ from runnerd.relay.request_rewrites.undecodable_text import decodable
 from runnerd.relay.request_validation import JUDGED_ALWAYS, validate_request
 from runnerd.relay.response_adapters.infill import fills_in, infill_wanted
 from runnerd.relay.routes import Route
-from runnerd.relay.serving_runners import ServingRunners
+from runnerd.relay.serving_runners import ServingRunner, ServingRunners
 from runnerd.relay.translations import PASSED
+from runnerd.scheduler import RunnerKey
 from runnerd.supervisor.keys import Keys
 
 _PLAIN_PLANS = 16  # remembered of one runner and one name of its model
@@ -107,9 +108,26 @@ class Planner:
 
         Raises errors.ClientError and PayloadTooLarge.
         """
-        translated = read.translated(model)
-        inspected = with_said_stops(inspect(translated.body, self._limits))
-        return Translated(read.reference, translated, *with_known_schemas(inspected))
+        return self._in_our_terms(read.reference, read.translated(model))
+
+    def _in_our_terms(self, reference: str, request: TranslatedRequest) -> Translated:
+        inspected = with_said_stops(inspect(request.body, self._limits))
+        return Translated(reference, request, *with_known_schemas(inspected))
+
+    def _within(self, context: int, read: Translated) -> Translated:
+        """The request with texts that may fit into a context of so many tokens, as far as it can do
+        with less.  Raises errors.ContextExceeded.
+        """
+        while True:
+            try:
+                check_length(read.asked.fields, context)
+                return read
+            except ContextExceeded:
+                if (retry := read.request.retry_with) is None:
+                    raise
+                if (body := shortened(read.asked.fields, context, retry)) is None:
+                    raise
+            read = self._in_our_terms(read.reference, replace(read.request, body=body))
 
     def served(self, read: ParsedRequest | Translated, model: Model, route: Route) -> Served:
         """What serves a request, for a plan that is made in a thread: this looks at what belongs to
@@ -122,16 +140,35 @@ class Planner:
             found = self._find(route, operation, read.reference, model)
             if (remedy := found.backend.unsupported_reason(operation.name, found.mode)) is not None:
                 raise NotSupported(remedy)
-            return Served(found, found.key)
+            return self._served(found, found.key)
         found = self._find(route, read.request.operation, read.reference, model)
         check_needs(read.request.needs, model, read.reference)
         context = read.request.context
         if context is None:
-            return Served(found, found.key)
+            return self._served(found, found.key)
         key = self.keys.key(found.backend, found.id, found.mode, context=context)
         if 0 < (size := self.keys.context(key)) < context:
-            return Served(found, key, (f"num_ctx: this model has a context of {size} tokens here",))
-        return Served(found, key)
+            told = f"num_ctx: this model has a context of {size} tokens here"
+            return Served(found, key, size, (told,))
+        return self._served(found, key)
+
+    def _served(self, found: ServingRunner, key: RunnerKey) -> Served:
+        return Served(found, key, self.keys.context(key))
+
+    def plan_large(
+        self,
+        read: ParsedRequest | Translated,
+        model: Model,
+        request: Request,
+        route: Route,
+        served: Served,
+    ) -> Plan:
+        """As `plan`, in a thread: a text that no context holds is not for the engine."""
+        if isinstance(read, ParsedRequest):
+            check_length(read.fields, served.context)
+        else:
+            read = self._within(served.context, read)
+        return self.plan(read, model, request, route, served=served)
 
     def plan(
         self,

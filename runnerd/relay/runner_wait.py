@@ -52,7 +52,9 @@ class RunnerWait(msgspec.Struct, eq=False):
     _task: asyncio.Task[None] | None = None
 
     def stand_in_line(self) -> None:
-        """Wait for a runner that is in use; in a task where that takes more than waiting."""
+        """Wait for a runner that is in use, as a look in the same moment has found; in a task where
+        that takes more than waiting.
+        """
         plan, exchange = self._plan, self._exchange
         if not self._sink.wants_signs_of_life:
             self._ticket = self._context.supervisor.line_up(
@@ -64,6 +66,7 @@ class RunnerWait(msgspec.Struct, eq=False):
                 affinity=plan.affinity,
                 priority=plan.priority,
                 long=plan.long,
+                full=True,
             )
         if self._ticket is None:
             self.wait()

@@ -126,9 +126,12 @@ class RequestAdmission(Needs):
         affinity: tuple[int, ...] = (),
         priority: int = 0,
         long: bool = False,
+        full: bool = False,
     ) -> bool:
         """Let a request wait for runners that are in use; False, and no trace, if there is more to
         it than that: a runner to start, another one's place, or a refusal.
+
+        `full`: in the same moment `request_at_once` has found no room, so nobody looks again.
         """
         pool, limits = self._pools.get(key), self._books.limits
         if pool is None or self._books.draining or len(self._queue) >= limits.queue_length:
@@ -138,7 +141,8 @@ class RequestAdmission(Needs):
             return False
         background = priority <= BACKGROUND
         person = "" if background else client
-        if self._serving.available(
+        looks = affinity or not full  # with an affinity it may have been more than room
+        if looks and self._serving.available(
             key, affinity, now, client=person, background=background, long=long
         ):
             return False

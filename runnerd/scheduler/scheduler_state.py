@@ -50,8 +50,12 @@ class SchedulerState:
         """Return when somebody who waits gets a place that is kept for others; None where no time
         decides that.
         """
-        first, pool = self.queue.first(key), self.pools.get(key)
-        if first is None or pool is None:
+        line, pool = self.queue.lines.get(key), self.pools.get(key)
+        if line is None or pool is None:
+            return None
+        if not line.background and pool.sharers.alone:
+            return None  # the common case: nothing is kept for others
+        if (first := line.first()) is None:
             return None
         if first.background:
             return self.jobs_looked_at_at()

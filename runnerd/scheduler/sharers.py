@@ -34,6 +34,11 @@ class Sharers:
         self._latest = ""
         self._latest_at = self._other_at = -math.inf
 
+    @property
+    def alone(self) -> bool:
+        """Whether only one client has ever asked."""
+        return self._other_at == -math.inf
+
     def came(self, client: str, now: float) -> None:
         """A client has asked."""
         if client != self._latest:

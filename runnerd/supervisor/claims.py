@@ -96,17 +96,17 @@ class Claims:
         background: bool = False,
     ) -> Lease:
         """The lease that somebody was granted."""
-        runner = self._runner(granted.generation)
+        ticket, key, generation = granted
+        runner = self._runner(generation)
         recalls, client = False, principal.id
         if client not in runner.clients and len(runner.clients) <= MOST_CLIENTS:
             runner.clients.add(client)
             recalls = self._slot_persistence.awaits(runner, client)
-        lease = Lease(
-            runner, granted, self._release, holder=holder, principal=principal, recalls=recalls
-        )
-        self._leases[granted.ticket] = lease
+        release = self._release
+        lease = Lease(runner, ticket, key, generation, release, holder, principal, recalls)
+        self._leases[ticket] = lease
         if background:
-            self._background.leases[granted.ticket] = lease
+            self._background.leases[ticket] = lease
         if self._background.leases:
             self._background.settle(lease, self._leases)
         runner.used = True

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from runnerd.access import Principal
 from runnerd.errors import BackendFailure, RunnerdError
 from runnerd.runner import Runner
-from runnerd.scheduler import Grant, RunnerKey
+from runnerd.scheduler import RunnerKey
 
 
 class Claimant(Protocol):
@@ -80,43 +82,24 @@ class Promise:
         return await self._future
 
 
-class Lease:
+class Lease(msgspec.Struct, eq=False):
     """Whoever has it must release it; twice is harmless.
 
     Without a `holder` nobody is told when the runner is taken away, and its engine counts as silent
     since the lease began.  `recalls` says that the runner can be given back what this `principal`
-    had evaluated.  `computed` is set once its engine has computed a response to the end.
+    had evaluated.  `computed` is set once its engine has computed a response to the end.  A struct:
+    one is made per request.
     """
 
-    __slots__ = (
-        "_release",
-        "computed",
-        "generation",
-        "holder",
-        "key",
-        "principal",
-        "recalls",
-        "runner",
-        "ticket",
-    )
-
-    def __init__(
-        self,
-        runner: Runner,
-        granted: Grant,
-        release: Callable[[Lease], None],
-        *,
-        holder: LeaseHolder | None,
-        principal: Principal,
-        recalls: bool,
-    ) -> None:
-        self.runner = runner
-        self.ticket, self.key, self.generation = granted
-        self.principal = principal
-        self.recalls = recalls
-        self.holder = holder
-        self.computed = False
-        self._release = release
+    runner: Runner
+    ticket: int
+    key: RunnerKey
+    generation: int
+    _release: Callable[[Lease], None]
+    holder: LeaseHolder | None
+    principal: Principal
+    recalls: bool
+    computed: bool = False
 
     def release(self) -> None:
         """Give the runner back."""

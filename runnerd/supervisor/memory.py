@@ -89,6 +89,7 @@ class MemoryAccounts:
         self.names: dict[str, str] = {}  # of devices, by id
         self._estimates: dict[RunnerKey, Mapping[int | None, Need]] = {}
         self._seen: dict[tuple[RunnerKey, int | None], Need] = {}
+        self._seen_first: dict[tuple[RunnerKey, int | None], Need] = {}
         self._questions: dict[RunnerKey, asyncio.Task[None]] = {}
 
     @property
@@ -117,6 +118,12 @@ class MemoryAccounts:
             need = {**estimate, **need}
         need[RAM] = max(need.get(RAM, 0), estimate.get(RAM, 0))
         return need
+
+    def foretold(self, key: RunnerKey, slots: int | None) -> Need:
+        """Bytes per device that were reckoned with before a runner had worked: as estimated, else
+        as first seen.  Unlike what is `known`, this does not grow with what requests make of it.
+        """
+        return self._estimates.get(key, {}).get(slots) or self._seen_first.get((key, slots), {})
 
     def asked(self, key: RunnerKey) -> bool:
         """Return whether the backend was asked for a need, and has answered."""
@@ -193,6 +200,7 @@ class MemoryAccounts:
             log.debug("what %s holds cannot be seen: %s", runner.name, error)
             return None
         place = key, runner.spec.configuration.parallel
+        self._seen_first.setdefault(place, holding.devices)
         most = self._seen.get(place, {})
         seen = {name: max(most.get(name, 0), held) for name, held in holding.devices.items()}
         self._seen[place] = {**most, **seen}
@@ -205,8 +213,9 @@ class MemoryAccounts:
         """Drop what is known of a load that is no more."""
         for key in [key for key in self._estimates if key.model == load]:
             del self._estimates[key]
-        for seen in [seen for seen in self._seen if seen[0].model == load]:
-            del self._seen[seen]
+        for places in (self._seen, self._seen_first):
+            for place in [place for place in places if place[0].model == load]:
+                del places[place]
 
     def devices(self) -> list[DeviceMemory]:
         """Look at the host."""

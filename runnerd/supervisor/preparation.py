@@ -82,17 +82,22 @@ class Preparation:
                 log.warning("the host's memory cannot be looked at: %s", error.strerror)
 
     def ram_limit(self, generation: int) -> int | None:
-        """The RAM that a runner can come to, from its first moment: what it is known to need, and
+        """The RAM that a runner can come to, from its first moment: what was foretold for it, and
         of what nobody else has reserved as much more as an account may be wrong by.  Where nothing
         is known of it, most of what is free now.
+
+        What requests make it hold is no reason to allow it more.
         """
         ram = [(dev, others) for dev, others in self._scheduler.devices() if dev.id == RAM]
         if not ram:
             return None
         device, others = ram[0]
-        reserved = {view.generation: view.reserved for view in self._scheduler.view()}
-        need = reserved.pop(generation, {}).get(RAM)
-        taken = sum(amounts.get(RAM, 0) for amounts in reserved.values())
+        need, taken = None, 0
+        for view in self._scheduler.view():
+            if view.generation == generation:
+                need = self._memory.foretold(view.key, view.slots).get(RAM)
+            else:
+                taken += view.reserved.get(RAM, 0)
         most = max(0, min(device.limit, device.total - others) - taken)
         if need is None:
             return min(most, device.free // _UNKNOWN[1] * _UNKNOWN[0])

@@ -126,10 +126,12 @@ class Supervisor:
         affinity: tuple[int, ...] = (),
         priority: int = 0,
         long: bool = False,
+        full: bool = False,
     ) -> int | None:
         """Let a claimant wait for a runner that is in use; return the ticket to `leave` with.
 
-        None where that takes more than waiting: `lease` does it.  The arguments are as there.
+        None where that takes more than waiting: `lease` does it.  The arguments are as there;
+        `full` says that `lease_at_once` has found no room for the same a moment ago.
         """
         ticket, now = next(self._tickets), time.monotonic()
         if not self._scheduler.line_up(
@@ -141,6 +143,7 @@ class Supervisor:
             affinity=affinity,
             priority=priority,
             long=long,
+            full=full,
         ):
             return None
         background = priority <= BACKGROUND

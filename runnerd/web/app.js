@@ -22,8 +22,8 @@ import {
 	watch
 } from "./ui.js";
 
-// The views: each in a module of its own, which is fetched when it is shown first, and exports
-// mount(place, parts of the path, query) -> function that ends it.
+// The views: modules, fetched when they are shown first; each exports
+// NAME(place, parts of the path, query) -> function that ends it.
 const VIEWS = ["overview", "models", "chat", "requests", "logs", "approvals", "users", "sessions", "jobs", "reference"];
 const OWNERS = ["logs", "users"];
 const labelOf = name => (name === "reference" ? "API" : name[0].toUpperCase() + name.slice(1));
@@ -34,8 +34,9 @@ const at = id => document.getElementById(id),
 let end = () => {},
 	current = "",
 	refused = null, // why the daemon tells nothing to who looks at it
-	asked = 0, // how often it was asked who that is: only the last response counts
-	gone = 0; // how often it was gone to a view: only the last one is shown
+	asked = 0, // how often that was asked: only the last response counts
+	identity = Promise.resolve(), // until who looks is known
+	gone = 0; // how often a view was gone to: the last is shown
 
 function place() {
 	const [where, search] = location.hash.replace(/^#\/?/, "").split("?");
@@ -65,9 +66,10 @@ async function go() {
 	current = location.hash || "#/overview";
 	document.title = `${labelOf(name)} – runnerd`;
 	navigation();
-	if (refused) return refusal(main);
-	const view = await import(`./${name}.js`).catch(() => null);
+	// sooner, it would be drawn anew
+	const [view] = await Promise.all([import(`./${name}.js`).catch(() => null), identity]);
 	if (mine !== gone) return;
+	if (refused) return refusal(main);
 	if (view) end = view[name](main, parts, query);
 	else show(main, trouble("A part of the page is missing: reload it. The daemon may be another version now."));
 	if (moved) {
@@ -100,7 +102,7 @@ function navigation() {
 	);
 }
 
-// How many requests to the owner wait; it stands in the menu.
+// How many requests to the owner wait: in the menu
 const pending = source(
 	async () => (owns() ? get("runnerd/approvals?state=pending&limit=100") : null),
 	() => navigation()
@@ -114,7 +116,7 @@ function status(kinds) {
 	navigation();
 }
 
-// Light or dark: as the system has it, until somebody says otherwise.
+// Light or dark: as the system has it, until somebody chooses.
 
 const THEME = "runnerd-theme";
 
@@ -129,8 +131,6 @@ function switchTheme() {
 	localStorage.setItem(THEME, dark ? "light" : "dark");
 	themed();
 }
-
-// Who looks at it
 
 // Whether it is still asked for, who looks is known then, or `refused` tells why not.
 async function identify() {
@@ -177,7 +177,7 @@ const refusal = main => show(main, empty("This daemon asks who you are", refused
 
 // Find out who looks, and show what they may see; `anew`: as somebody else, perhaps.
 async function begin(anew = true) {
-	if (!(await identify())) return;
+	if (!(await (identity = identify()))) return;
 	if (refused) halt();
 	else if (anew) start();
 	else return;

@@ -76,6 +76,24 @@ def test_an_older_answer_never_takes_the_place_of_a_newer_one(
     expect(main).to_contain_text(there)
 
 
+def test_nothing_can_be_typed_into_a_view_that_is_shown_anew(page: Page) -> None:
+    """A view is shown once it is known who looks, and stays: also one gone to before that."""
+    held = Held(page, "**/runnerd/me")
+    page.reload()
+    held.wait()
+    page.evaluate("location.hash = '#/models'")
+    page.evaluate(
+        "import(document.querySelector('script').src.replace('app', 'models')).then(() => null)"
+    )
+    page.evaluate("new Promise(requestAnimationFrame)")
+    box = page.get_by_label("Search the hub")
+    expect(box).to_have_count(0)
+    held.release()
+    box.fill("tiny")
+    page.evaluate(LOOK)
+    expect(box).to_have_value("tiny")
+
+
 def test_a_chat_that_was_left_draws_nothing(page: Page) -> None:
     """The models that it has asked for come when another view is looked at."""
     held = Held(page, "**/models")

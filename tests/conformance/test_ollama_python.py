@@ -168,7 +168,8 @@ def test_a_chat_model_embeds(client: ollama.Client) -> None:
 def test_keep_alive_loads_and_unloads(client: ollama.Client, daemon: DaemonProcess) -> None:
     """An empty request loads for as long as it says; zero unloads at once."""
     assert client.generate("demo-a", keep_alive="7m").done_reason == "load"
-    [runner] = [r for r in daemon.ps() if r["model_name"] == "demo-a"]
+    loaded = [each for each in daemon.ps() if each["model_name"] == "demo-a"]
+    [runner] = [each for each in loaded if each["mode"] == "completion"]  # others may be ending
     assert runner["keep_alive"] == "7m0s"
     assert "demo-a:latest" in [model.model for model in client.ps().models]
     assert client.generate("demo-a", keep_alive=0).done_reason == "unload"

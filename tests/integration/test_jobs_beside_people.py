@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +113,14 @@ def test_the_last_slot(sharing: DaemonProcess) -> None:
 def test_who_waits_for_a_place_is_queued(sharing_one: DaemonProcess) -> None:
     """In lists and counts of jobs, too: a worker has the job, and no engine works on it."""
     client = sharing_one.http
-    with Wire(sharing_one.socket) as person:
-        person.send(post("/v1/completions", LONGER))
-        assert person.read(head_only=True).status == 200
+    with ExitStack() as stack:  # several people: one stream may be at its end before all is asked
+        people = [stack.enter_context(Wire(sharing_one.socket)) for _ in range(5)]
+        for person in people:
+            person.send(post("/v1/completions", LONGER))
+        assert people[0].read(head_only=True).status == 200
+        wait_for(lambda: leases(sharing_one) == len(people), "the others")
         id = submitted(client, max_tokens=2)
-        wait_for(lambda: leases(sharing_one) == 2, "the job's request to be there")
+        wait_for(lambda: leases(sharing_one) == len(people) + 1, "the job's request to be there")
         found = job(client, id)
         assert (found["state"], found["started"], found["runtime_seconds"]) == ("queued", None, 0)
         for state, ids in (("queued", [id]), ("running", [])):

@@ -24,11 +24,15 @@ def png_of(wide: int, high: int, data: bytes, *, apple: bool = False) -> bytes:
 
 
 def png_bomb(size: int, *, apple: bool = False) -> bytes:
-    """A PNG of 8 by 8 pixels whose data inflate to so many bytes."""
-    deflate = zlib.compressobj(9, wbits=-zlib.MAX_WBITS if apple else zlib.MAX_WBITS)
-    piece = bytes(2**20)
-    data = b"".join(deflate.compress(piece) for _ in range(size // len(piece)))
-    return png_of(8, 8, data + deflate.flush(), apple=apple)
+    """A PNG of 8 by 8 pixels whose data inflate to so many bytes, which are a multiple of 1 MiB."""
+    # What a full flush ends refers to nothing before it, so each MiB is the same bytes again.
+    deflate = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    mebibyte = deflate.compress(bytes(2**20)) + deflate.flush(zlib.Z_FULL_FLUSH)
+    data = mebibyte * (size // 2**20) + deflate.flush()
+    if not apple:
+        # The checksum of zeros: a first sum that stays 1, and a second one that has counted them.
+        data = b"\x78\xda" + data + struct.pack(">HH", size % 65521, 1)
+    return png_of(8, 8, data, apple=apple)
 
 
 def scans(wide: int, high: int, times: int) -> bytes:

@@ -61,6 +61,7 @@ class NoRunners:
         affinity: tuple[int, ...] = (),
         priority: int = 0,
         long: bool = False,
+        full: bool = False,
     ) -> int | None:
         return None
 

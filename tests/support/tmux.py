@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.support.waiting import wait_for
 
 
@@ -92,7 +94,9 @@ class Screen:
 
 @contextmanager
 def screen(command: Sequence[str], env: Mapping[str, str], **size: int) -> Iterator[Screen]:
-    """Run a program in a terminal for the length of a with block."""
+    """Run a program in a terminal for the length of a with block.  Skips the test without tmux."""
+    if shutil.which("tmux") is None:
+        pytest.skip("there is no tmux")
     terminal = Screen(command, env, **size)
     try:
         yield terminal

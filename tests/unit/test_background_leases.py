@@ -67,7 +67,7 @@ class Leases:
         holder = Holder()
         lease = Lease(
             cast(Any, None),
-            granted,
+            *granted,
             lambda lease: None,
             holder=cast(Any, holder),
             principal=NOBODY,

@@ -114,6 +114,20 @@ async def test_connection_is_kept_after_a_whole_answer(peer: Peer, pools: Engine
     assert pool.active == 0
 
 
+async def test_interim_responses_of_each_answer_count_by_themselves(
+    peer: Peer, pools: EnginePools
+) -> None:
+    """Their heads are bounded for one response, not for all that a connection ever carries."""
+    interim = b"HTTP/1.1 103 Early Hints\r\nLink: %s\r\n\r\n" % (b"x" * 30_000)
+    first = await answered(peer, pools, interim + interim + OK)
+    receiver = Receiver()
+    assert pools.of(peer.endpoint).ask(receiver, REQUEST) is first
+    await read_request(peer.accepted[0])
+    peer.accepted[0].sendall(interim + OK)
+    await receiver.over.wait()
+    assert (receiver.body, receiver.lost) == (b"{}", None)
+
+
 @pytest.mark.parametrize(
     "reply",
     [

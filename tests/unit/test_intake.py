@@ -93,6 +93,11 @@ class CountingPlanner:
             route.operation, key, "sha256:0", "m", (read.body,), False, False, 1, False, None
         )
 
+    def plan_large(
+        self, read: Any, model: Any, request: Request, route: Route, served: object
+    ) -> Plan:
+        return self.plan(read, model, request, route, served=served)
+
 
 class Pulling:
     """Models that come at once when they are waited for."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from runnerd.access import owner_principal, user_principal
@@ -19,9 +20,10 @@ from runnerd.relay.known_model import UNSEEN, known_model
 from runnerd.relay.messages import Request
 from runnerd.relay.parsed_request import ParsedRequest, parse
 from runnerd.relay.plain_requests import PlainRequests
-from runnerd.relay.plan_making import plain_request, plan_request
+from runnerd.relay.plan_making import plain_request, plan_request, same_plan
 from runnerd.relay.routes import Route, find
 from runnerd.relay.serving_runners import ServingRunner
+from runnerd.relay.token_time import TokenTime
 from runnerd.scheduler import RunnerKey
 
 PATH = "/v1/embeddings"
@@ -113,6 +115,29 @@ def test_the_next_one_is_planned_like_it(daemon: Any) -> None:
     assert (plan.body, plan.priority) == ((read("other").body,), 3)
     assert daemon.plain.plan(read(), asked(), route(), user_principal("u", "k")) is None
     assert daemon.plain.plan(read(), asked(background=True), route(), WHO) is None
+
+
+@pytest.mark.parametrize("path", [PATH, "/v1/chat/completions", "/v1/completions"])
+@pytest.mark.parametrize("seconds", [None, 0.001])
+@pytest.mark.parametrize("said", [{}, {"max_tokens": 1}, {"max_tokens": 9}, {"stream": True}])
+def test_it_is_what_a_plan_of_its_own_would_be(
+    daemon: Any, path: str, seconds: float | None, said: dict[str, Any]
+) -> None:
+    """Also in whether it is read as a stream and may take long, which depends on the moment."""
+    way = find(path)
+    assert way is not None
+    time = TokenTime()
+    time.seconds = seconds
+    found = daemon.found._replace(token_time=time)
+    more: dict[str, Any] = {"input": "a"} if path == PATH else {"messages": []}
+    body = parse(json.dumps({"model": "m", **more, **said}).encode())
+    own = plan_request(way.operation, body, found, asked(), None)
+    same = same_plan(msgspec.structs.replace(own, long=not own.long, body=()), body)
+    assert plain_request(way.operation, body, found, asked()) == (
+        own.streams, own.assembles, own.preload_only, own.origin,
+    )  # fmt: skip
+    assert (same.long, same.streams, same.assembles) == (own.long, own.streams, own.assembles)
+    assert b"".join(same.body) == b"".join(own.body)
 
 
 @pytest.mark.parametrize("what", ["rights", "catalog", "revision"])

@@ -403,6 +403,7 @@ def test_conversation_that_pushes_another_out_brings_another_instance() -> None:
     _instances(scheduler, Terms(slots=1, min_instances=1, max_instances=2), 1)
     assert _talk(scheduler, 1, 1.0, 11) == 1
     assert scheduler.request_at_once(2, A, 2.0, affinity=(21,)) is None
+    assert not scheduler.line_up(2, A, 2.0, affinity=(21,), full=True), "there is more to decide"
     assert scheduler.request(2, A, 2.0, affinity=(21,)) == [Grant(2, A, 1), Start(A, 2, 1)]
     scheduler.release(2, 3.0)
     assert scheduler.request_at_once(3, A, 3.0, affinity=(31,)) == Grant(3, A, 1)

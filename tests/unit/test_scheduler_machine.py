@@ -277,6 +277,10 @@ class Machine(RuleBasedStateMachine):
 
     @rule(wanted=WANTED, client=st.sampled_from(["x", "y"]), affinity=AFFINITIES)
     def request_at_once(self, wanted: RunnerKey, client: str, affinity: tuple[int, ...]) -> None:
+        self.asks_at_once(wanted, client, affinity)
+
+    def asks_at_once(self, wanted: RunnerKey, client: str, affinity: tuple[int, ...]) -> bool:
+        """Ask for what is there at once; return whether there was something."""
         self.tickets += 1
         home = self.home(wanted, affinity)
         granted = self.scheduler.request_at_once(
@@ -287,14 +291,26 @@ class Machine(RuleBasedStateMachine):
             self.lands_at_home([granted], home, affinity)
             self.open[self.tickets] = (wanted, self.now)
             self.apply([granted])
+        return granted is not None
 
-    @rule(wanted=WANTED, client=st.sampled_from(["x", "y"]), affinity=AFFINITIES)
-    def line_up(self, wanted: RunnerKey, client: str, affinity: tuple[int, ...]) -> None:
-        """Waiting where nothing but waiting is needed; nobody is stranded by it (invariants)."""
+    @rule(
+        wanted=WANTED,
+        client=st.sampled_from(["x", "y"]),
+        affinity=AFFINITIES,
+        at_once=st.booleans(),
+    )
+    def line_up(
+        self, wanted: RunnerKey, client: str, affinity: tuple[int, ...], at_once: bool
+    ) -> None:
+        """Waiting where nothing but waiting is needed; nobody is stranded by it (invariants), also
+        where it has asked `at_once` before and no room was found.
+        """
+        if at_once and self.asks_at_once(wanted, client, affinity):
+            return
         self.tickets += 1
         before = self.scheduler.queued
         waits = self.scheduler.line_up(
-            self.tickets, wanted, self.now, client=client, affinity=affinity
+            self.tickets, wanted, self.now, client=client, affinity=affinity, full=at_once
         )
         assert self.scheduler.queued == before + waits
         if waits:

@@ -272,6 +272,9 @@ class Played:
         if kind == "at once":
             grant = self.scheduler.request_at_once(ticket, A, self.now, client=client)
             if grant is None:
+                if self.scheduler.line_up(ticket, A, self.now, client=client, full=True):
+                    self.seen[client] = self.now
+                    self.waiting[ticket] = client
                 return
             self.waiting[ticket] = client
             self.seen[client] = self.now

@@ -100,9 +100,12 @@ class Assembly:
 
     def _merge(self, choice: dict[str, Any]) -> None:
         index = choice.get("index", 0)
-        merged = self._choices.setdefault(index, {"index": index})
-        check_entries(self._choices)
-        texts = self._texts.setdefault(index, {})
+        merged = self._choices.get(index)
+        if merged is None:
+            merged = self._choices[index] = {"index": index}
+            self._texts[index] = {}
+            check_entries(self._choices)
+        texts = self._texts[index]
         for name, value in choice.items():
             if name == "delta":
                 _merge_delta(merged.setdefault("delta", {}), texts, value)

@@ -1,0 +1,117 @@
+"""Texts that cannot fit into a model's context, told by their bytes alone.
+
+An engine takes a text apart before it counts the tokens, and nothing interrupts it meanwhile: a
+megabyte costs it a third of a second and 70 MB.  No token of any vocabulary stands for as much as
+`TOKEN_BYTES` throughout a text, so one with more bytes than that per token of the context never
+gets to the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from runnerd.errors import ContextExceeded
+from runnerd.relay.body import UNSAID, Inference
+from runnerd.relay.dialect import Retry
+
+TOKEN_BYTES = 512
+_WINDOW = 2**20  # bytes that one call looks at, which other threads wait for
+_TEXT, _LIST, _OBJECT = b'"', b"[", b"{"
+
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def check_length(fields: Inference, context: int) -> None:
+    """Refuse a request with a text that no engine could see whole.
+
+    `context` is in tokens, 0 where nobody knows.  Looks at all of a large body: for a thread.
+    Raises errors.ContextExceeded.
+    """
+    if longest_text(fields, TOKEN_BYTES * context) > TOKEN_BYTES * context > 0:
+        raise ContextExceeded(
+            f"this model's maximum context length is {context} tokens: the request has a text of"
+            f" more than {TOKEN_BYTES * context} bytes, which are more tokens than that; shorten"
+            " it, or load the model with a longer context"
+            " (`runnerd configure MODEL --context-size N`)"
+        )
+
+
+def shortened(fields: Inference, context: int, retry: Retry) -> bytes | None:
+    """What is asked instead of a request that `check_length` refuses, as if the engine had; None
+    where nothing can be left out.
+    """
+    tokens = longest_text(fields, TOKEN_BYTES * context) // TOKEN_BYTES + 1
+    return retry(
+        {
+            "type": "exceed_context_size_error",
+            "n_prompt_tokens": tokens,
+            "n_ctx": context,
+            "message": f"input ({tokens} tokens) is larger than {context}",
+        }
+    )
+
+
+def longest_text(fields: Inference, most: int) -> int:
+    """How many bytes the longest text has that an engine takes apart at once, at the least: an
+    escape may stand for one.  0 where all are shorter than `most`.
+    """
+    return max((sum(map(_size, texts)) for texts in _prompts(fields, most)), default=0)
+
+
+def _size(text: msgspec.Raw) -> int:
+    view, size = memoryview(text)[1:-1], 0
+    for at in range(0, len(view), _WINDOW):
+        piece = bytes(view[at : at + _WINDOW])
+        size += len(piece)
+        if escapes := piece.count(b"\\"):
+            size -= escapes + 5 * piece.count(b"\\u")
+    return max(0, size)
+
+
+def _prompts(fields: Inference, most: int) -> Iterator[list[msgspec.Raw]]:
+    """The texts that an engine takes apart at once, of each prompt; those that are larger than
+    `most` among them.
+    """
+    for raw in (fields.messages, fields.input):  # OpenAI's responses have messages for an input
+        if len(fields.system) + len(raw) > most:
+            yield [*_of_content(fields.system), *_said(raw)]
+    for raw in (fields.prompt, fields.input, fields.documents):
+        if raw is UNSAID or len(raw) <= most:
+            continue
+        for each in _entries(raw) if _kind(raw) == _LIST else (raw,):
+            if len(each) > most:
+                yield _texts(each, "prompt_string")
+
+
+def _said(messages: msgspec.Raw) -> Iterator[msgspec.Raw]:
+    """The texts of a conversation."""
+    for message in _entries(messages):
+        yield from _of_content(_members(message).get("content", UNSAID))
+
+
+def _of_content(content: msgspec.Raw) -> Iterator[msgspec.Raw]:
+    """The texts of a message's content: itself, or its parts'."""
+    for part in _entries(content) if _kind(content) == _LIST else (content,):
+        yield from _texts(part, "text")
+
+
+def _texts(raw: msgspec.Raw, member: str) -> list[msgspec.Raw]:
+    """A string, or the one that is a member of an object."""
+    if _kind(raw) == _OBJECT:
+        raw = _members(raw).get(member, UNSAID)
+    return [raw] if _kind(raw) == _TEXT else []
+
+
+def _entries(raw: msgspec.Raw) -> list[msgspec.Raw]:
+    return _decode_list(raw) if _kind(raw) == _LIST else []
+
+
+def _members(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
+    return _decode_object(raw) if _kind(raw) == _OBJECT else {}
+
+
+def _kind(raw: msgspec.Raw) -> bytes:
+    return bytes(memoryview(raw)[:1])

@@ -1,0 +1,88 @@
+"""Texts of more bytes than any context holds never get to an engine, on any route.
+
+An engine would take such a text apart first: a minute, and gigabytes, for one of 60 MB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from runnerd.models import tiny
+from tests.support.daemon import DaemonProcess, running
+
+CONTEXT = 1024
+LONG = "word " * 120_000  # more than 512 bytes for each token of the context
+USER = [{"role": "user", "content": LONG}]
+OURS = "has a text of more than"
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """A daemon with a model of a short context, and one that embeds."""
+    folder = tmp_path_factory.mktemp("long")
+    tiny.write_completion_model(folder / "tiny.gguf", context_length=CONTEXT)
+    tiny.write_embedding_model(folder / "vectors.gguf")
+    with running(folder / "d") as daemon:
+        for name in ("tiny", "vectors"):
+            daemon.import_model(folder / f"{name}.gguf", name)
+        yield daemon
+
+
+@pytest.mark.parametrize(
+    ("path", "members"),
+    [
+        ("/v1/completions", {"prompt": LONG}),
+        ("/v1/completions", {"prompt": ["a", LONG]}),
+        ("/v1/chat/completions", {"messages": USER}),
+        ("/v1/responses", {"input": LONG}),
+        ("/v1/messages", {"messages": USER, "max_tokens": 1}),
+        ("/v1/messages", {"system": LONG, "messages": [USER[0] | {"content": "a"}]}),
+        ("/api/chat", {"messages": USER}),
+        ("/api/generate", {"prompt": LONG}),
+        ("/v1/embeddings", {"input": LONG, "model": "vectors"}),
+    ],
+)
+def test_it_is_refused(daemon: DaemonProcess, path: str, members: dict[str, Any]) -> None:
+    """In the words by which clients know it, before a model is loaded for it."""
+    daemon.http.post("/engines/unload", json={"all": True, "force": True})
+    response = daemon.http.post(path, json={"model": "tiny", **members})
+    assert response.status_code == 400, response.text
+    assert "maximum context length is" in response.text
+    assert OURS in response.text
+    assert daemon.ps() == []
+
+
+def test_what_may_fit_is_for_the_engine_to_judge(daemon: DaemonProcess) -> None:
+    """It counts tokens."""
+    response = daemon.http.post("/v1/completions", json={"model": "tiny", "prompt": LONG[:300_000]})
+    assert response.json()["error"]["code"] == "context_length_exceeded"
+    assert OURS not in response.text
+
+
+def test_a_long_conversation_is_shortened(daemon: DaemonProcess) -> None:
+    """As Ollama does it: the oldest messages go, and the last one is answered."""
+    message = {"role": "user", "content": LONG[:50_000]}
+    document = {
+        "model": "tiny",
+        "messages": [message] * 14 + [{"role": "user", "content": "a"}],
+        "options": {"num_predict": 1},
+        "stream": False,
+    }
+    response = daemon.http.post("/api/chat", json=document)
+    assert response.status_code == 200, response.text
+    assert 0 < response.json()["prompt_eval_count"] < CONTEXT
+    refused = daemon.http.post("/api/chat", json={**document, "truncate": False})
+    assert OURS in refused.text
+
+
+def test_long_texts_to_embed_are_cut(daemon: DaemonProcess) -> None:
+    """As Ollama does it, and the others stay whole."""
+    document = {"model": "vectors", "input": [LONG * 4, "a"]}
+    found = daemon.http.post("/api/embed", json=document).raise_for_status().json()
+    alone = daemon.http.post("/api/embed", json={**document, "input": "a"}).json()
+    assert found["embeddings"][1] == pytest.approx(alone["embeddings"][0], abs=1e-3)

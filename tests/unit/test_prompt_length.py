@@ -1,0 +1,112 @@
+"""Texts that no context holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runnerd.errors import ContextExceeded
+from runnerd.relay.body import Inference, read_fields
+from runnerd.relay.prompt_length import TOKEN_BYTES, check_length, longest_text, shortened
+
+CONTEXT = 2
+LONG = "x" * (TOKEN_BYTES * CONTEXT + 1)
+FITS = LONG[:-1]
+
+
+def fields(**members: Any) -> Inference:
+    """A request with such members."""
+    return read_fields(msgspec.json.encode({"model": "m", **members}))
+
+
+def said(*contents: Any) -> list[dict[str, Any]]:
+    """A conversation."""
+    return [{"role": "user", "content": each} for each in contents]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"prompt": LONG},
+        {"prompt": ["a", LONG]},
+        {"prompt": [1, 2, LONG]},
+        {"prompt": {"prompt_string": LONG, "multimodal_data": []}},
+        {"prompt": [{"prompt_string": LONG}]},
+        {"input": LONG},
+        {"input": [LONG, "a"]},
+        {"input": said(LONG)},
+        {"input": said([{"type": "input_text", "text": LONG}])},
+        {"query": "a", "documents": ["a", LONG]},
+        {"messages": said(LONG)},
+        {"system": LONG, "messages": said("a")},
+        {"system": [{"type": "text", "text": LONG[:600]}], "messages": said(LONG[600:])},
+        {"messages": said(LONG[:600], LONG[600:])},
+        {"messages": said("a", [{"type": "text", "text": LONG}])},
+        {"messages": said([{"type": "text", "text": LONG[:600]}], LONG[600:])},
+        {"prompt": "é" * (len(LONG) // 2 + 2)},
+    ],
+)
+def test_too_long(members: dict[str, Any]) -> None:
+    """Wherever the text stands; the error says what to do."""
+    with pytest.raises(
+        ContextExceeded, match=r"maximum context length is 2 tokens.*--context-size"
+    ):
+        check_length(fields(**members), CONTEXT)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"prompt": FITS},
+        {"prompt": [FITS, FITS]},  # each is a prompt of its own
+        {"prompt": [1] * 10_000},
+        {"input": [FITS, FITS]},
+        {"documents": [FITS, FITS]},
+        {"messages": said(FITS)},
+        {"messages": said([{"type": "image_url", "image_url": {"url": "data:image/png," + LONG}}])},
+        {"messages": [{"role": "user", "content": "a", "metadata": LONG}]},
+        {"messages": LONG},  # refused elsewhere
+        {"messages": [LONG]},
+        {"messages": said(None)},
+        {"messages": said({"a": LONG})},
+        {"tools": [{"type": "function", "function": {"name": "a", "description": LONG}}]},
+    ],
+)
+def test_may_fit(members: dict[str, Any]) -> None:
+    """What is no text, or may not get into the prompt, does not count."""
+    check_length(fields(**members), CONTEXT)
+
+
+def test_an_unknown_context() -> None:
+    """Holds everything."""
+    check_length(fields(prompt=LONG * 100), 0)
+
+
+@given(st.text(max_size=400), st.booleans())
+def test_never_more_than_there_is(text: str, escaped: bool) -> None:
+    """However a text is written, it has at least as many bytes as are counted."""
+    encoded = msgspec.json.encode(text)
+    if escaped:
+        units = text.encode("utf-16-be", "surrogatepass")
+        points = (units[at : at + 2].hex() for at in range(0, len(units), 2))
+        encoded = b'"%b"' % "".join(f"\\u{point}" for point in points).encode()
+    counted = longest_text(read_fields(b'{"model":"m","prompt":%b}' % encoded), 0)
+    assert counted <= len(text.encode("utf-8", "surrogatepass"))
+
+
+def test_what_is_asked_instead() -> None:
+    """The retry learns how much too long the text is, in the engine's terms."""
+    told: list[dict[str, Any]] = []
+
+    def retry(error: dict[str, Any]) -> bytes:
+        told.append(error)
+        return b"{}"
+
+    assert shortened(fields(prompt=LONG * 10), CONTEXT, retry) == b"{}"
+    [error] = told
+    assert (error["type"], error["n_ctx"]) == ("exceed_context_size_error", CONTEXT)
+    assert error["n_prompt_tokens"] == len(LONG) * 10 // TOKEN_BYTES + 1
