@@ -160,11 +160,18 @@ class Subject:
 
     def run_alone(self, message: bytes, requests: int) -> None:
         """Have so many requests of one client served, one after the other."""
-        connection = next(iter(self._clients))
         for _ in range(requests):
-            connection.data_received(message)
-            while self._engine.ready:
-                self._look()
+            self.ask_alone(message)
+            self.look_until_answered()
+
+    def ask_alone(self, message: bytes) -> None:
+        """Have a request of one client go to the engine."""
+        next(iter(self._clients)).data_received(message)
+
+    def look_until_answered(self) -> None:
+        """Look at the engine until there is nothing more of its response."""
+        while self._engine.ready:
+            self._look()
         self._answered.clear()
 
     def check(self, message: bytes) -> None:

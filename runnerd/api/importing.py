@@ -23,9 +23,9 @@ from runnerd.api.progress import final_line, progress_line
 from runnerd.api.progress_stream import Tell, stream_work
 from runnerd.api.routing import Routes
 from runnerd.errors import ClientError, Forbidden, NotFound
-from runnerd.models.catalog import Model
 from runnerd.models.found_models import FoundModel, folders_below, gguf_sets
 from runnerd.models.intake import Progress
+from runnerd.models.model import Model
 from runnerd.sockets.peer import peer_credentials
 
 ROUTES = Routes()

@@ -31,7 +31,7 @@ from runnerd.errors import (
     ModelNotFound,
     NotFound,
 )
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 
 ROUTES = Routes()
 

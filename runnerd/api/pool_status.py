@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from runnerd.api.context import timestamp
 from runnerd.backends.configuration import BackendMode
 from runnerd.configurations import ConfigurationKey, ModelConfiguration
-from runnerd.models.catalog import Model
 from runnerd.models.intake import Progress
+from runnerd.models.model import Model
 from runnerd.pulls.transfer_tasks import TransferTask
 from runnerd.scheduler import RunnerState
 from runnerd.supervisor import RunnerReport

@@ -11,7 +11,7 @@ from runnerd.errors import RunnerdError
 from runnerd.llms import entry_rows as rows
 from runnerd.llms.entry import LLMRegistryEntry
 from runnerd.llms.entry_rows import Kept, KeptEntry, Tags
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 from runnerd.pulls.published import Published
 
 log = logging.getLogger(__name__)

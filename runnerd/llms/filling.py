@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import msgspec
 
 from runnerd.llms.entry import CAPABILITIES, NOT_EVALUATED, ConnectorType, LLMRegistryEntry
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 from runnerd.models.reference import HUGGING_FACE, Reference
 from runnerd.pulls.published import NOTHING, Published
 

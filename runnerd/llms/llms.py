@@ -16,7 +16,8 @@ from runnerd.errors import ClientError, ModelNotFound
 from runnerd.llms.entry import LLMRegistryEntry
 from runnerd.llms.entry_rows import OWNERS, Kept, KeptEntry
 from runnerd.llms.filling import entry_of, filled, known_by
-from runnerd.models.catalog import Catalog, Model, shown
+from runnerd.models.catalog import Catalog, shown
+from runnerd.models.model import Model
 from runnerd.pulls.published import NOTHING, Published
 
 _NAMESPACE = UUID("5a1c3f0e-7d1b-4c55-9a0e-3c1f2b7d9e64")

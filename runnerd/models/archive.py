@@ -21,8 +21,9 @@ import msgspec
 from runnerd import threads
 from runnerd.durable import storage_errors
 from runnerd.errors import InvalidModelFile, InvalidReference
+from runnerd.models.blob_writer import BlobWriter
 from runnerd.models.digest import Digest
-from runnerd.models.intake import BlobWriter, Intake
+from runnerd.models.intake import Intake
 from runnerd.models.manifest import MOST_BYTES, MOST_LAYERS
 from runnerd.regular import read
 

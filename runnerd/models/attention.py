@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runnerd.models.gguf import GGUFHeader
+from runnerd.models.gguf_header import GGUFHeader
 
 ENCODERS = frozenset({
     "bert", "eurobert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3", "modern-bert",

@@ -28,9 +28,9 @@ from typing import BinaryIO
 import msgspec
 
 from runnerd.durable import storage_errors
-from runnerd.models.catalog import Model
 from runnerd.models.digest import Digest
 from runnerd.models.disk_space import allocated_bytes, check_space
+from runnerd.models.model import Model
 from runnerd.regular import read_json
 from runnerd.threads import Stop, run_stoppable
 

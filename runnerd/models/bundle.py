@@ -18,7 +18,8 @@ from runnerd.backends.model_files import ModelFiles
 from runnerd.durable import sync_folder, write_new
 from runnerd.errors import InvalidModelFile
 from runnerd.models.description import Description, check_role, describe
-from runnerd.models.gguf import GGUFHeader, read_header
+from runnerd.models.gguf import read_header
+from runnerd.models.gguf_header import GGUFHeader
 from runnerd.models.header_values import check_values
 from runnerd.models.layout import Layout, discard, tidy
 from runnerd.models.manifest import (
@@ -30,7 +31,8 @@ from runnerd.models.manifest import (
     Manifest,
 )
 from runnerd.models.modelfile import read_modelfile
-from runnerd.models.sources import check_split, read_template
+from runnerd.models.sources import read_template
+from runnerd.models.split_files import check_split
 from runnerd.regular import read_json
 
 # Raised when `describe` learns something new: older descriptions are then made again.

@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 from threading import RLock
 
+from runnerd.models.blob_writer import Pending
 from runnerd.models.digest import Digest
-from runnerd.models.intake import Pending
 from runnerd.models.layout import Layout
 from runnerd.models.ledger import Ledger
 

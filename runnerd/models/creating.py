@@ -16,13 +16,14 @@ import msgspec
 
 from runnerd import threads
 from runnerd.errors import ClientError, InvalidModelFile
-from runnerd.models.catalog import Model
+from runnerd.models.blob_writer import Pending
 from runnerd.models.description import quantization, role
 from runnerd.models.digest import Digest
-from runnerd.models.gguf import GGUFHeader, read_header
-from runnerd.models.gotemplates.syntax import TemplateError
+from runnerd.models.gguf import read_header
+from runnerd.models.gguf_header import GGUFHeader
 from runnerd.models.gotemplates.translation import to_jinja
-from runnerd.models.intake import Fetched, Pending
+from runnerd.models.gotemplates.tree import TemplateError
+from runnerd.models.intake import Fetched
 from runnerd.models.manifest import (
     ADAPTER_TYPE,
     GGUF_TYPE,
@@ -30,6 +31,7 @@ from runnerd.models.manifest import (
     MMPROJ_TYPE,
     TEMPLATE_TYPE,
 )
+from runnerd.models.model import Model
 from runnerd.models.modelfile import (
     GO_TEMPLATE_TYPE,
     MESSAGES_TYPE,

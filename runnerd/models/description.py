@@ -23,7 +23,7 @@ from runnerd.models.attention import (
 )
 from runnerd.models.drafting import drafts_as
 from runnerd.models.feed_forward import feed_forward
-from runnerd.models.gguf import GGUFHeader, Value
+from runnerd.models.gguf_header import GGUFHeader, Value
 from runnerd.models.modelfile import Modelfile
 from runnerd.models.multimodal import senses
 from runnerd.models.tensors import FILE_TYPE_GUESSED, FILE_TYPES, TENSOR_TYPES

@@ -6,7 +6,7 @@ llama.cpp is told the kind (`--spec-type`); it finds some of them out by itself,
 
 from __future__ import annotations
 
-from runnerd.models.gguf import GGUFHeader
+from runnerd.models.gguf_header import GGUFHeader
 
 _BY_ARCHITECTURE = {"eagle3": "eagle3", "gemma4-assistant": "mtp"}
 _MARKOV_HEAD = "markov_w1.weight"

@@ -15,11 +15,12 @@ from runnerd import threads
 from runnerd.durable import storage_errors
 from runnerd.errors import Conflict, InvalidModelFile, ModelNotFound, NotFound
 from runnerd.models import archive, bundle
-from runnerd.models.catalog import Entry, Model, shown, with_tag
+from runnerd.models.blob_writer import Pending
+from runnerd.models.catalog import Entry, shown, with_tag
 from runnerd.models.claims import BlobClaims
 from runnerd.models.description import Description
 from runnerd.models.digest import Digest
-from runnerd.models.intake import Fetched, Intake, Pending, Progress
+from runnerd.models.intake import Fetched, Intake, Progress
 from runnerd.models.layout import STORE, Layout, is_intact
 from runnerd.models.ledger import Ledger, provisional
 from runnerd.models.leftovers import Leftovers
@@ -36,6 +37,7 @@ from runnerd.models.manifest import (
     repackaged,
 )
 from runnerd.models.manifest_builder import compose, describe_intake
+from runnerd.models.model import Model
 from runnerd.models.modelpack import PackedLayer, modelpack_layers
 from runnerd.models.parts import Part
 from runnerd.models.reference import Reference, parse_tag

@@ -11,10 +11,10 @@ from functools import lru_cache
 
 from runnerd.backends.configuration import BackendMode
 from runnerd.backends.model_files import ModelFacts
-from runnerd.models.catalog import Model
 from runnerd.models.description import Description
 from runnerd.models.digest import Digest
 from runnerd.models.manifest import CONFIG_TYPE, Layer, Manifest
+from runnerd.models.model import Model
 
 _NOTHING = Manifest(b"", Layer(CONFIG_TYPE, 0, Digest.of(b"")), ())
 _ANYTHING = Description(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from runnerd.models.gguf import GGUFHeader
+from runnerd.models.gguf_header import GGUFHeader
 
 _DENSE, _EXPERTS, _MERGED = "ffn_up.weight", "ffn_up_exps.weight", "ffn_gate_up_exps.weight"
 _GATES = ("ffn_gate.weight", "ffn_gate_exps.weight", _MERGED)

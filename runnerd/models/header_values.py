@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runnerd.errors import InvalidModelFile
-from runnerd.models.gguf import GGUFHeader, Scalar
+from runnerd.models.gguf_header import GGUFHeader, Scalar
 
 _TOKENS = 2**28  # a hundred times what the longest contexts of today are
 _RANGES = {

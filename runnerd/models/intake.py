@@ -21,22 +21,21 @@ import os
 import stat
 import time
 from collections.abc import Callable, Collection, Iterator, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from runnerd.durable import storage_errors, sync_folder
 from runnerd.errors import InvalidModelFile
+from runnerd.models.blob_writer import BLOB_MODE, BlobWriter, Pending
 from runnerd.models.borrowed import BorrowedFile
 from runnerd.models.digest import Digest
-from runnerd.models.disk_space import check_space, reserve
+from runnerd.models.disk_space import check_space
+from runnerd.models.intake_cost import Cost
 from runnerd.models.layout import STORE, Layout, tidy
 from runnerd.models.sources import Source
 from runnerd.regular import open_regular
 from runnerd.threads import Stop
-from runnerd.units import binary_size
-
-BLOB_MODE = 0o440
 
 _CHUNK_BYTES = 4 * 2**20
 _FICLONE = 0x40049409  # linux/fs.h
@@ -60,58 +59,12 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
-    """A blob that is complete but has no name yet.
-
-    One that is `borrowed` stays where it is: `temporary` is read then, and never renamed.
-    """
-
-    temporary: Path
-    digest: Digest
-    size: int
-    borrowed: BorrowedFile | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Fetched:
     """A file of a model that came from elsewhere, verified; `name` is for messages."""
 
     name: str
     media_type: str
     pending: Pending
-
-
-@dataclass(slots=True)
-class Cost:
-    """What taking a model in has cost, in bytes of files: `cloned` ones share their space with the
-    originals, `copied` ones take their own, `present` ones were here already and `borrowed` ones
-    stay where they are: both take none.
-    """
-
-    cloned: int = 0
-    copied: int = 0
-    present: int = 0
-    borrowed: int = 0
-
-    def count(self, size: int, *, here: bool, cloned: bool, borrowed: bool = False) -> None:
-        """Add one file."""
-        if here:
-            self.present += size
-        elif borrowed:
-            self.borrowed += size
-        elif cloned:
-            self.cloned += size
-        else:
-            self.copied += size
-
-    def __str__(self) -> str:
-        ways = (
-            (self.cloned, "cloned: it shares the space of the original"),
-            (self.copied, "copied: it takes its own space, and the original can go"),
-            (self.present, "here already: it takes no space"),
-            (self.borrowed, "borrowed: it stays where it is, and must not be changed"),
-        )
-        return "; ".join(f"{binary_size(size)} {way}" for size, way in ways if size)
 
 
 class Intake:
@@ -306,56 +259,6 @@ class Intake:
             yield chunk
             place += len(chunk)
             self.progressed(name, size, place)
-
-
-@dataclass(slots=True)
-class BlobWriter:
-    """Writes one blob of `size` bytes to `temporary`, hashing it on the way."""
-
-    temporary: Path
-    name: str
-    size: int
-    written: int = 0
-    _hasher: hashlib._Hash = field(default_factory=hashlib.sha256)
-    _descriptor: int = -1
-
-    def __post_init__(self) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with storage_errors(STORE):
-            self._descriptor = os.open(self.temporary, flags, 0o640)
-        try:
-            with storage_errors(STORE):
-                reserve(self._descriptor, self.size)
-        except BaseException:
-            self.close()
-            raise
-
-    def write(self, chunk: bytes | memoryview) -> None:
-        """Append a piece.  Raises errors.InvalidModelFile for too much, InsufficientStorage."""
-        self.written += len(chunk)
-        if self.written > self.size:
-            raise InvalidModelFile(f"{self.name} has more bytes than the {self.size} announced")
-        self._hasher.update(chunk)
-        rest = memoryview(chunk)
-        with storage_errors(STORE):
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
-
-    def finish(self) -> Pending:
-        """Bring the blob to the disk.  Raises errors.InvalidModelFile when bytes lack."""
-        if self.written != self.size:
-            raise InvalidModelFile(f"{self.name} ended after {self.written} of {self.size} bytes")
-        with storage_errors(STORE):
-            os.fchmod(self._descriptor, BLOB_MODE)
-            os.fsync(self._descriptor)
-        self.close()
-        return Pending(self.temporary, Digest(self._hasher.hexdigest()), self.size)
-
-    def close(self) -> None:
-        """Close the file; a second call does nothing."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
 
 
 def _protect(path: Path) -> None:

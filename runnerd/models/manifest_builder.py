@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from runnerd.models import bundle
 from runnerd.models.description import Description
-from runnerd.models.gotemplates.syntax import TemplateError
 from runnerd.models.gotemplates.translation import to_jinja
+from runnerd.models.gotemplates.tree import TemplateError
 from runnerd.models.intake import Fetched, Intake
 from runnerd.models.manifest import TEMPLATE_TYPE, Layer, Manifest, build_config, build_manifest
 

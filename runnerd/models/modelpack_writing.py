@@ -13,7 +13,6 @@ from typing import Literal
 import msgspec
 
 from runnerd.errors import NotSupported
-from runnerd.models.catalog import Model
 from runnerd.models.digest import Digest
 from runnerd.models.manifest import (
     GGUF_TYPE,
@@ -23,6 +22,7 @@ from runnerd.models.manifest import (
     TEMPLATE_TYPE,
     Layer,
 )
+from runnerd.models.model import Model
 from runnerd.models.modelpack import CONFIG_TYPES, SETTING_PATHS
 
 Form = Literal["docker", "modelpack"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from runnerd.backends.model_files import SenseFacts
-from runnerd.models.gguf import GGUFHeader
+from runnerd.models.gguf_header import GGUFHeader
 
 _LARGEST_SIDE = 8192  # pixels, llama.cpp's limit; a header may say anything
 _COLOURS = 3

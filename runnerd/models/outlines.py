@@ -17,7 +17,8 @@ from pathlib import Path
 from runnerd.backends.model_files import ModelFiles, ModelResolver
 from runnerd.errors import InvalidModelFile
 from runnerd.models.description import facts
-from runnerd.models.gguf import GGUFHeader, read_header
+from runnerd.models.gguf import read_header
+from runnerd.models.gguf_header import GGUFHeader
 from runnerd.models.multimodal import senses
 
 

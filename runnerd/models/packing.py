@@ -19,7 +19,6 @@ import msgspec
 from runnerd import threads
 from runnerd.errors import InvalidModelFile, ModelNotFound
 from runnerd.models.archive import BLOCK
-from runnerd.models.catalog import Model
 from runnerd.models.description import describe
 from runnerd.models.digest import Digest
 from runnerd.models.intake import Progress
@@ -31,6 +30,7 @@ from runnerd.models.manifest import (
     build_config,
     build_manifest,
 )
+from runnerd.models.model import Model
 from runnerd.models.modelpack_writing import ARTIFACT_TYPE, Form, ModelPack, as_modelpack
 from runnerd.models.reference import Reference
 from runnerd.models.sources import Source, Sources, decode_template, default_reference, open_sources

@@ -29,9 +29,9 @@ import msgspec
 
 from runnerd.durable import storage_errors
 from runnerd.errors import InsufficientStorage, SourceFailure, StorageFailure
+from runnerd.models.blob_writer import BLOB_MODE, Pending
 from runnerd.models.digest import Digest
 from runnerd.models.disk_space import allocated_bytes, check_space, reserve
-from runnerd.models.intake import BLOB_MODE, Pending
 from runnerd.models.layout import STORE, Layout, discard, tidy
 from runnerd.models.part_journal import (
     PIECE_BYTES,

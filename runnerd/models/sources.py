@@ -8,25 +8,25 @@ refused unopened.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from runnerd.errors import ClientError, Forbidden, InvalidModelFile, NotFound
+from runnerd.errors import ClientError, InvalidModelFile
 from runnerd.models.description import check_role, role
-from runnerd.models.gguf import GGUFHeader, read_open_header
+from runnerd.models.gguf import read_open_header
+from runnerd.models.gguf_header import GGUFHeader
+from runnerd.models.given_files import open_untouched, readable
 from runnerd.models.manifest import GGUF_TYPE, MMPROJ_TYPE, TEMPLATE_TYPE
 from runnerd.models.reference import Reference
+from runnerd.models.split_files import check_split, with_siblings, without_shard
 
 LONGEST_TEMPLATE = 2**20  # bytes
 
-_SHARD = re.compile(r"(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 _QUANTIZATION = re.compile(
     r"(?P<name>.+?)[-._](?P<tag>(?:ud-)?(?:i?q\d\w*|tq\d\w*|bf16|fp?16|fp?32|mxfp4\w*|nvfp4))",
     re.IGNORECASE,
@@ -96,11 +96,11 @@ class Sources:
         return Source(path.name, descriptor, size, TEMPLATE_TYPE, actual)
 
     def _open_file(self, path: Path) -> tuple[int, int, Path]:
-        with _readable(path):
+        with readable(path):
             actual = path.resolve(strict=True)
             if not stat.S_ISREG(actual.lstat().st_mode):  # opening some devices does something
                 raise InvalidModelFile(f"{path} is not a regular file")
-            descriptor = _open_untouched(actual)
+            descriptor = open_untouched(actual)
             self._open.append(descriptor)
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
@@ -134,7 +134,7 @@ def default_reference(name: str) -> Reference:
     A quantization at the end of the name becomes the tag: `Llama-3.2-1B-Q4_K_M.gguf` is
     `ai/llama-3.2-1b:q4_k_m`.  Else the tag is `latest`.  What a reference cannot hold becomes `-`.
     """
-    stem = _without_shard(name)
+    stem = without_shard(name)
     tag = "latest"
     if match := _QUANTIZATION.fullmatch(stem):
         stem, tag = match["name"], match["tag"].lower()
@@ -172,7 +172,7 @@ def read_template(path: Path, name: str) -> str:
 def _fill(sources: Sources, paths: Sequence[Path], mmproj: Path | None) -> None:
     if not paths:
         raise ClientError("name a GGUF file or a folder to import", param="path")
-    with _readable(paths[0]):
+    with readable(paths[0]):
         folder = paths[0] if len(paths) == 1 and paths[0].is_dir() else None
     found = _ggufs_of(folder) if folder else list(dict.fromkeys(paths))
     opened = {path: sources.open_gguf(path) for path in found}
@@ -189,7 +189,7 @@ def _fill(sources: Sources, paths: Sequence[Path], mmproj: Path | None) -> None:
 
 
 def _ggufs_of(folder: Path) -> list[Path]:
-    with _readable(folder):
+    with readable(folder):
         names = [entry.name for entry in os.scandir(folder)]
     if len(names) > _MOST_FOLDER_ENTRIES:
         raise InvalidModelFile(f"{folder} holds {len(names)} entries; name the file to import")
@@ -218,7 +218,7 @@ def _choose_weights(found: list[Path], folder: Path | None, projectors: list[Pat
         raise InvalidModelFile(
             f"{_names(projectors)} is a projector; import the model and give it as the mmproj"
         )
-    sets = [_with_siblings(path) for path in found]
+    sets = [with_siblings(path) for path in found]
     if any(one != sets[0] for one in sets):
         where = (
             f"{folder} holds several models" if folder else "these files belong to several models"
@@ -227,57 +227,14 @@ def _choose_weights(found: list[Path], folder: Path | None, projectors: list[Pat
     return sets[0]
 
 
-def _with_siblings(path: Path) -> list[Path]:
-    match = _SHARD.fullmatch(path.name)
-    if not match:
-        return [path]
-    count = int(match["count"])
-    if not 1 <= int(match["number"]) <= count <= 999:
-        raise InvalidModelFile(f"{path.name} is numbered wrongly for a part of a split model")
-    names = [f"{match['prefix']}-{number:05}-of-{count:05}.gguf" for number in range(1, count + 1)]
-    siblings = [path.with_name(name) for name in names]
-    with _readable(path):
-        missing = [sibling.name for sibling in siblings if not sibling.exists()]
-    if missing:
-        raise InvalidModelFile(
-            f"{path.name} is one of {count} parts, and {', '.join(missing[:5])} is not beside it"
-        )
-    return siblings
-
-
 def _check_weights(sources: Sources) -> None:
     _check(sources.weights[0], "model")
     check_split(sources.headers)
 
 
-def check_split(headers: Sequence[GGUFHeader]) -> None:
-    """Raise errors.InvalidModelFile unless `headers` are all parts of one model in their order."""
-    count = max(headers[0].number("split.count"), 1)
-    if count != len(headers):
-        raise InvalidModelFile(
-            f"{headers[0].name} says that the model has {count} parts, but there are"
-            f" {len(headers)}; split files are named NAME-00001-of-0000N.gguf"
-        )
-    for number, header in enumerate(headers):
-        if header.number("split.no") != number or max(header.number("split.count"), 1) != count:
-            raise InvalidModelFile(
-                f"{header.name} is not part {number + 1} of {count} of this model"
-            )
-    stated = headers[0].number("split.tensors.count")
-    if count > 1 and stated != sum(len(header.tensors) for header in headers):
-        raise InvalidModelFile(
-            f"the {count} parts of {headers[0].name} do not hold the tensors it lists"
-        )
-
-
 def _name_of(path: Path, folder: Path | None) -> str:
-    generic = _without_shard(path.name).lower() in _GENERIC_NAMES
+    generic = without_shard(path.name).lower() in _GENERIC_NAMES
     return (folder or path.absolute().parent).name if generic else path.name
-
-
-def _without_shard(name: str) -> str:
-    match = _SHARD.fullmatch(name)
-    return match["prefix"] if match else re.sub(r"\.gguf$", "", name, flags=re.IGNORECASE)
 
 
 def _role(source: Source) -> str:
@@ -293,28 +250,3 @@ def _check(source: Source, wanted: str) -> None:
 def _names(paths: Sequence[Path]) -> str:
     shown = ", ".join(path.name for path in paths[:5])
     return shown + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
-
-
-def _open_untouched(path: Path) -> int:
-    """Open a file of somebody's for reading, without a trace that it was read where that goes."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        return os.open(path, flags | os.O_NOATIME)
-    except PermissionError:  # who does not own a file may not ask for that
-        return os.open(path, flags)
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turn what the file system says about a file of the user's into an error for the user."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise NotFound(f"there is no file {path}", param="path") from error
-    except PermissionError as error:
-        raise Forbidden(f"{path} cannot be read: permission denied", param="path") from error
-    except (OSError, ValueError, RuntimeError) as error:  # loops, NUL bytes, I/O errors
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-            raise
-        raise InvalidModelFile(f"{path} cannot be read: {reason}", param="path") from error

@@ -24,13 +24,14 @@ from runnerd.durable import storage_errors
 from runnerd.errors import InvalidModelFile, InvalidReference, ModelNotFound
 from runnerd.models import bundle
 from runnerd.models.borrowed import BorrowedFile
-from runnerd.models.catalog import Catalog, Model, shown
+from runnerd.models.catalog import Catalog, shown
 from runnerd.models.claims import BlobClaims
 from runnerd.models.digest import Digest
 from runnerd.models.entrance import Entrance
 from runnerd.models.layout import STORE, Layout
 from runnerd.models.ledger import Ledger
 from runnerd.models.leftovers import Leftovers, at_leisure
+from runnerd.models.model import Model
 from runnerd.models.modelpack_writing import Form
 from runnerd.models.names import Names
 from runnerd.models.packing import Packed, pack_blobs

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from runnerd.durable import storage_errors, sync_folder
 from runnerd.errors import ClientError
+from runnerd.models.blob_writer import BLOB_MODE, Pending
 from runnerd.models.digest import Digest
-from runnerd.models.intake import BLOB_MODE, Pending
 from runnerd.models.layout import STORE, Layout, discard, tidy
 from runnerd.models.room import Growth
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from runnerd.errors import RunnerdError
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 from runnerd.pulls.asker import Asker
 from runnerd.pulls.offer import Offer
 from runnerd.units import binary_size

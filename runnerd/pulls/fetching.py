@@ -14,10 +14,11 @@ from contextlib import AsyncExitStack
 
 from runnerd import threads
 from runnerd.errors import InvalidModelFile
-from runnerd.models.catalog import Model
+from runnerd.models.blob_writer import Pending
 from runnerd.models.digest import Digest
 from runnerd.models.disk_space import allocated_bytes
-from runnerd.models.intake import Fetched, Pending
+from runnerd.models.intake import Fetched
+from runnerd.models.model import Model
 from runnerd.models.parts import Part
 from runnerd.models.store import Store
 from runnerd.pulls.file_locks import FileLocks

@@ -1,19 +1,15 @@
 """Hugging Face and its mirrors: one request lists the repository, our own transfer fetches files.
 
-The listing names the commit, and of every file its size and, where it is a large one, its sha256
-(https://huggingface.co/docs/hub/api).  Why something is refused is said in X-Error-Code.
+What the listing says is in `hub_listing`.  Why something is refused is said in X-Error-Code.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 from urllib.parse import quote
 
 import aiohttp
-import msgspec
 from yarl import URL
 
 from runnerd import threads
@@ -25,16 +21,14 @@ from runnerd.errors import (
     SourceDenied,
     SourceFailure,
 )
-from runnerd.models.digest import Digest
 from runnerd.models.gguf_start import START_BYTES, read_start
 from runnerd.models.manifest import GGUF_TYPE, MMPROJ_TYPE
-from runnerd.models.reference import Reference
 from runnerd.outbound.client import Outbound, read_capped
 from runnerd.pulls.asker import Asker, FindLogin
 from runnerd.pulls.file_kinds import FileKind, RepositoryFile, kind_by_header
-from runnerd.pulls.hub_card import HOST, HOSTS, published
+from runnerd.pulls.hub_card import HOST, HOSTS
+from runnerd.pulls.hub_listing import HubName, Listed, decoded
 from runnerd.pulls.offer import Offer, OfferedFile, Remote, Secrets
-from runnerd.pulls.published import Published
 from runnerd.pulls.retrying import BUSY, retry_after
 from runnerd.pulls.selection import Selection, news, select
 from runnerd.pulls.settings import PullSettings
@@ -43,47 +37,11 @@ from runnerd.resources import Host
 
 _MOST_LOOKED_AT = 4  # files whose headers are fetched before one is chosen
 _MOST_BYTES = 64 * 2**20  # of a listing
-_REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}")
-_REPOSITORY = re.compile(r"[A-Za-z0-9_.-]{1,96}/[A-Za-z0-9_.-]{1,96}")
 _TOKEN = (
     "set a token in RUNNERD_HUB_TOKEN (hub_token), in HF_TOKEN for `runnerd pull`, or as a user"
     " with `runnerd login hf.co`,"
 )
 _WRONG_TOKEN = "Invalid credentials in Authorization header"
-
-
-@dataclass(frozen=True, slots=True)
-class HubName:
-    """A repository as it was typed; the hub's names have upper case, references do not."""
-
-    repository: str
-    revision: str
-    label: str | None
-    reference: Reference
-
-    @classmethod
-    def parse(cls, text: str, revision: str | None = None) -> HubName:
-        """What `hf.co/org/repo[@revision][:quant]` means.
-
-        Raises errors.InvalidReference.
-        """
-        name, _, rest = text.strip().partition("@")
-        label: str | None = None
-        if rest:
-            revision, _, label = rest.partition(":")
-            name = f"{name}:{label}" if label else name
-        reference = Reference.parse(name)
-        revision = revision or "main"
-        if not _REVISION.fullmatch(revision) or ".." in revision:
-            raise InvalidReference(f"{revision[:120]!r} is not a revision")
-        path = name.partition("/")[2]
-        repository, _, label = path.partition(":")
-        if not _REPOSITORY.fullmatch(repository) or ".." in repository:
-            raise InvalidReference(
-                f"{text[:120]!r} is not a repository: write hf.co/organisation/repository"
-            )
-        label = None if label in ("", "latest") else label
-        return cls(repository, revision, label, reference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +156,7 @@ class Hub:
         page = f"{self._endpoint}/{name.repository}"
         return f"accept the terms on the model's page, {page}, and {_TOKEN} of that account"
 
-    async def _list(self, name: HubName, token: str | None) -> _Listed:
+    async def _list(self, name: HubName, token: str | None) -> Listed:
         """The commit and the files of a repository, and what is said of it."""
         revision = quote(name.revision, safe="")
         path = f"/api/models/{name.repository}/revision/{revision}?blobs=true"
@@ -208,7 +166,7 @@ class Hub:
             if response.status != 200:
                 raise self._refused(response, name, token)
             raw = await read_capped(response, _MOST_BYTES)
-        return await threads.run(_decoded, raw, name)
+        return await threads.run(decoded, raw, name)
 
     def _refused(
         self, response: aiohttp.ClientResponse, name: HubName, token: str | None
@@ -248,36 +206,6 @@ async def _start_of(remote: Remote) -> bytes:
     return data
 
 
-class _LargeFile(msgspec.Struct):
-    sha256: str
-
-
-class _Sibling(msgspec.Struct):
-    rfilename: str
-    size: int | None = None
-    lfs: _LargeFile | None = None
-
-
-class _Listing(msgspec.Struct):
-    sha: str | None = None
-    siblings: list[_Sibling] = []
-
-
-class _Listed(NamedTuple):
-    commit: str
-    files: list[RepositoryFile]
-    said: Published
-
-
-def _decoded(raw: bytes, name: HubName) -> _Listed:
-    try:
-        listing = msgspec.json.decode(raw, type=_Listing)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise SourceFailure("the hub's list of files cannot be read") from error
-    files = [_repository_file(file) for file in listing.siblings]
-    return _Listed(_commit(listing.sha, name), files, published(raw, name.repository))
-
-
 def _tag_of(name: HubName, file: str) -> str | None:
     """What a pull of one file of a repository is called, None where nothing can be called so: a
     repository may have files of any name.
@@ -291,21 +219,6 @@ def _tag_of(name: HubName, file: str) -> str | None:
 
 def _model_name(selection: Selection) -> str:
     return selection.weights[0].path.rpartition("/")[2]
-
-
-def _repository_file(file: _Sibling) -> RepositoryFile:
-    path = file.rfilename
-    if len(path) > 1024 or path.startswith("/") or ".." in path.split("/"):
-        raise SourceFailure("the hub lists a file with an impossible name")
-    try:
-        digest = None if file.lfs is None else Digest(file.lfs.sha256)
-    except InvalidReference as error:
-        raise SourceFailure("the hub lists a file with an impossible sha256") from error
-    return RepositoryFile(path, max(0, file.size or 0), digest)
-
-
-def _commit(sha: str | None, name: HubName) -> str:
-    return sha if sha and re.fullmatch(r"[0-9a-f]{40,64}", sha) else name.revision
 
 
 def _bearer(token: str | None) -> Secrets:

@@ -11,7 +11,7 @@ from pathlib import Path
 from runnerd import threads
 from runnerd.backends.model_files import ModelFiles
 from runnerd.errors import InvalidModelFile, SourceFailure
-from runnerd.models.gguf import GGUFHeader
+from runnerd.models.gguf_header import GGUFHeader
 from runnerd.models.manifest import GGUF_TYPE, MMPROJ_TYPE
 from runnerd.models.outlines import Outlines, outlined, write_outline
 from runnerd.pulls.asker import Asker

@@ -20,9 +20,9 @@ from runnerd.errors import (
     Overloaded,
     RunnerdError,
 )
-from runnerd.models.catalog import Model
 from runnerd.models.digest import Digest
 from runnerd.models.layout import STORE
+from runnerd.models.model import Model
 from runnerd.models.modelpack_writing import Form
 from runnerd.models.pages import model_of_page
 from runnerd.models.reference import Reference

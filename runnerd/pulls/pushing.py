@@ -19,8 +19,8 @@ from yarl import URL
 
 from runnerd import threads
 from runnerd.errors import ModelNotFound, SourceFailure, SourceTimeout
-from runnerd.models.catalog import Model
 from runnerd.models.manifest import MANIFEST_TYPE, Layer
+from runnerd.models.model import Model
 from runnerd.models.modelpack_writing import Form, as_modelpack
 from runnerd.models.store import Store
 from runnerd.outbound.client import Outbound

@@ -12,7 +12,8 @@ strong validator, or a digest that the whole is held to in the end.
 A worker's failure is its own: its piece goes back, and the others go on.  One that the server
 refuses, because it allows fewer connections, is not sent again; the last one's failure ends the
 attempt.  The next one comes after a pause (`retrying`); attempts without a new byte are counted
-and bounded, and so is everything from the start in one stream.
+and bounded, and so is everything from the start in one stream.  `piece_writer` has what becomes of
+the bytes.
 """
 
 from __future__ import annotations
@@ -33,21 +34,18 @@ from runnerd.errors import (
     SourceFailure,
     SourceTimeout,
 )
-from runnerd.models.intake import Pending
-from runnerd.models.manifest import GGUF_TYPE, MMPROJ_TYPE
+from runnerd.models.blob_writer import Pending
 from runnerd.models.part_journal import PIECE_BYTES, Piece
 from runnerd.models.parts import Part
-from runnerd.outbound.client import translated
 from runnerd.pulls.offer import OfferedFile
+from runnerd.pulls.piece_writer import PieceWriter
 from runnerd.pulls.ranges import check_range, content_range, validator_of
 from runnerd.pulls.retrying import FIRST_PAUSE, is_worth_waiting, pause_after
 
 log = logging.getLogger(__name__)
 
-_BATCH_BYTES = 2**20  # written at once
 _ATTEMPTS = 6  # one after the other without a new byte
 _FIRST_ATTEMPTS = 3  # where not one byte has come: somebody waits for the error
-_MAGIC = b"GGUF"
 _SOURCE_ERRORS = (SourceFailure, SourceTimeout, SourceDenied, ModelNotFound)
 
 
@@ -68,10 +66,8 @@ class Transfer:
         self._part = part
         self._workers = workers
         self._first_pause = first_pause
-        self._report = report
         self._say = say
-        self._arrived = asyncio.Event()
-        self._journal = asyncio.Lock()
+        self._writer = PieceWriter(file, part, report)
         self._ranged = False
         self._whole = False  # ask without a range: nothing would prove that parts fit together
         self._queue: list[Piece] = []
@@ -85,7 +81,7 @@ class Transfer:
         InvalidModelFile, InsufficientStorage.
         """
         part = self._part
-        hashing = tasks.spawn(self._follow(), name=f"hash {self._file.name}")
+        hashing = tasks.spawn(self._writer.follow(), name=f"hash {self._file.name}")
         try:
             await self._fetch()
             await hashing
@@ -117,7 +113,7 @@ class Transfer:
                 if hopeful:
                     self._say(f"{error.message}; trying again in {pause:.0f} s")
                 await asyncio.sleep(pause)
-        self._arrived.set()
+        self._writer.all_is_there()
 
     async def _attempt(self) -> None:
         """Fetch until all is there or something breaks."""
@@ -190,7 +186,7 @@ class Transfer:
         """Take the piece of a response that is here, then work as the others do."""
         before = piece.at
         try:
-            await self._receive(response, piece)
+            await self._writer.receive(response, piece)
         except _SOURCE_ERRORS as error:
             if not await self._goes_on(piece, before, error):
                 return
@@ -205,7 +201,7 @@ class Transfer:
                 async with self._file.remote.open(self._headers(piece)) as response:
                     self._check_part(response, piece)
                     opened = True
-                    await self._receive(response, piece)
+                    await self._writer.receive(response, piece)
             except _SOURCE_ERRORS as error:
                 if not await self._goes_on(piece, before, error, refused=not opened):
                     return
@@ -249,58 +245,10 @@ class Transfer:
         if size is not None:
             self._check_size(size)
         await threads.run(part.begin_stream, size)
-        await self._receive(response, part.pieces[0])
+        await self._writer.receive(response, part.pieces[0])
         if size is None:
             await threads.run(part.end_stream)
             self._check_size(part.size or 0)
-
-    async def _receive(self, response: aiohttp.ClientResponse, piece: Piece) -> None:
-        """Write what a response brings into its piece, to the piece's end or the response's."""
-        part, batch = self._part, bytearray()
-        broken: RunnerdError | None = None
-        ended = False
-        while piece.left and not ended:
-            try:
-                with translated(response.url):
-                    chunk = await response.content.readany()
-            except RunnerdError as error:
-                broken, chunk = error, b""  # what came before it is good
-            ended = not chunk
-            batch += chunk
-            if len(batch) >= min(_BATCH_BYTES, piece.left) or (ended and batch):
-                await self._write(piece, batch)
-                batch = bytearray()
-        if broken is not None:
-            raise broken
-        if piece.left and part.size is not None:
-            raise SourceFailure(f"{response.url.host} ended the file before its end")
-
-    async def _write(self, piece: Piece, data: bytearray) -> None:
-        part = self._part
-        await threads.run(part.write, piece, data)
-        part.wrote(piece, len(data))
-        await self._check_magic(piece, data)
-        await self._noted()
-
-    async def _noted(self) -> None:
-        self._arrived.set()
-        self._report()
-        if self._part.wants_journal:
-            async with self._journal:  # whoever comes meanwhile waits: the lag stays bounded
-                if self._part.wants_journal:
-                    await threads.run(self._part.write_journal)
-
-    # the digest
-
-    async def _follow(self) -> None:
-        """Hash what has arrived, in step with it, until the file is complete."""
-        part = self._part
-        while not part.complete or part.behind:
-            if part.behind <= 0:
-                self._arrived.clear()
-                await self._arrived.wait()
-                continue
-            await threads.run(part.hash_on)
 
     # what is asked and believed
 
@@ -318,14 +266,6 @@ class Transfer:
                 f" {self._file.size}",
                 should_retry=False,
             )
-
-    async def _check_magic(self, piece: Piece, data: bytearray) -> None:
-        """Notice a web page in place of a model before it has forty gigabytes."""
-        begins = piece.start == 0 and piece.at == len(data) >= len(_MAGIC)
-        if begins and self._file.media_type in (GGUF_TYPE, MMPROJ_TYPE):
-            if not data.startswith(_MAGIC):
-                await threads.run(self._part.restart)
-                raise InvalidModelFile(f"{self._file.name} is not a GGUF file")
 
 
 def _first(failures: BaseExceptionGroup[RunnerdError]) -> RunnerdError:

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from runnerd import tasks
 from runnerd.errors import Conflict, InternalError, RunnerdError
-from runnerd.models.catalog import Model
 from runnerd.models.intake import Progress
+from runnerd.models.model import Model
 
 Kind = Literal["pull", "push"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from runnerd.access import Principal
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 from runnerd.relay.body import Body
 from runnerd.relay.operations import Operation
 

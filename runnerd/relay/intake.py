@@ -18,7 +18,7 @@ from runnerd import threads
 from runnerd.access import Principal, UserLimits
 from runnerd.errors import ClientError, ModelNotFound
 from runnerd.limit_settings import Limits
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 from runnerd.relay.aside import TakesLonger
 from runnerd.relay.body import Body
 from runnerd.relay.body_scan import is_heavy

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from runnerd.backends.model_files import ModelFacts
-from runnerd.models.catalog import Model
 from runnerd.models.description import Description
 from runnerd.models.digest import Digest
 from runnerd.models.manifest import Layer, Manifest
+from runnerd.models.model import Model
 
 _WITHOUT_SPECIAL_TOKENS = ("gpt2", "llama")
 """Tokenizers that put nothing around a text where the header says so."""

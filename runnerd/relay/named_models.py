@@ -10,8 +10,9 @@ from functools import partial
 from runnerd.access import Principal
 from runnerd.backends.configuration import BackendConfiguration
 from runnerd.errors import MisdirectedRequest, ModelNotFound
-from runnerd.models.catalog import Catalog, Model, shown
+from runnerd.models.catalog import Catalog, shown
 from runnerd.models.external import external_model
+from runnerd.models.model import Model
 from runnerd.relay.routes import Route
 from runnerd.relay.visible_models import VisibleModels
 from runnerd.supervisor.keys import Keys

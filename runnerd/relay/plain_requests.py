@@ -13,7 +13,8 @@ from __future__ import annotations
 import msgspec
 
 from runnerd.access import Policy, Principal
-from runnerd.models.catalog import Catalog, Model
+from runnerd.models.catalog import Catalog
+from runnerd.models.model import Model
 from runnerd.relay.messages import Request
 from runnerd.relay.named_models import NamedModels
 from runnerd.relay.parsed_request import ParsedRequest

@@ -12,7 +12,7 @@ import msgspec
 
 from runnerd.backends.configuration import BackendMode
 from runnerd.errors import ClientError, NotSupported
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 from runnerd.relay.affinity import affinity_of
 from runnerd.relay.body import Inference, streamed
 from runnerd.relay.dialect import Retry, TranslatedRequest

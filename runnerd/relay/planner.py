@@ -16,7 +16,7 @@ from runnerd.access import Principal
 from runnerd.backends.configuration import BackendMode
 from runnerd.errors import ClientError, ContextExceeded, NotSupported
 from runnerd.limit_settings import Limits
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 from runnerd.relay.body import Body
 from runnerd.relay.body_inspection import inspect
 from runnerd.relay.body_scan import check_weight, is_heavy

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from runnerd.backends.configuration import BackendMode
 from runnerd.backends.interface import Backend
 from runnerd.errors import NotSupported
-from runnerd.models.catalog import Model, shown
+from runnerd.models.catalog import shown
+from runnerd.models.model import Model
 from runnerd.relay.known_model import KnownModel, known_model
 from runnerd.relay.model_modes import mode_for, modes
 from runnerd.relay.operations import Operation

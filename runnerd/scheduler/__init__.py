@@ -28,6 +28,7 @@ host is a *budget*; who waits stands in one fair *queue*.
     views       the state on view
     queries     what the scheduler can be asked
     needs       what it is told of models and of memory
+    request_admission  a request asks for a runner: granted, queued or refused
     core        the scheduler itself: what happens, and what is decided upon it
 """
 

@@ -15,7 +15,7 @@ from runnerd.backends.configuration import BackendMode, SpeculativeDecoding
 from runnerd.backends.model_files import ModelFiles
 from runnerd.configurations import ConfigurationKey, Configurations
 from runnerd.errors import Forbidden, InvalidModelFile, PermissionMissing
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 from runnerd.pulls.asker import Asker
 from runnerd.supervisor.configuring import Configuring
 from runnerd.supervisor.keys import Keys

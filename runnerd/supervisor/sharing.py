@@ -2,7 +2,7 @@
 
 A model that was made of another one with parameters, a system prompt, messages or a licence has the
 other one's weights, and its engine the other one's command line: such models share a *load* (see
-`models.catalog.Model.load`), and a runner's key names the load.  What a model is called and what is
+`models.model.Model.load`), and a runner's key names the load.  What a model is called and what is
 put into its requests is decided before a runner is leased.
 
 Owners may want each of them kept differently.  A shared runner is kept as the most demanding of the

@@ -26,8 +26,8 @@ from runnerd.errors import RunnerdError
 from runnerd.limit_settings import Limits
 from runnerd.models import tiny
 from runnerd.models.gguf import read_header
-from runnerd.models.gotemplates.syntax import TemplateError
 from runnerd.models.gotemplates.translation import to_jinja
+from runnerd.models.gotemplates.tree import TemplateError
 from runnerd.models.manifest import parse_manifest
 from runnerd.models.reference import Reference
 from runnerd.relay.body_inspection import inspect

@@ -29,7 +29,7 @@ from runnerd.api.openai import responses
 from runnerd.backends.configuration import BackendMode
 from runnerd.configurations import ModelConfiguration
 from runnerd.limit_settings import Limits
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 from runnerd.relay.admission import Admission
 from runnerd.relay.exchanges import ExchangeDependencies, Exchanges
 from runnerd.relay.known_model import UNSEEN

@@ -17,7 +17,7 @@ from tests.rules.documents import (
 from tests.rules.imports import reserved_names
 from tests.rules.lookups import lookups
 from tests.rules.page import page_files
-from tests.rules.shape import methods_of_classes, modules_have_tests
+from tests.rules.shape import lines_of_modules, methods_of_classes, modules_have_tests
 from tests.rules.texts import named_encodings
 from tests.rules.threads import shared_changes, thread_starts
 from tests.rules.words import answers, docstrings, retired_words
@@ -26,6 +26,7 @@ RULES = (
     reserved_names,
     circles,
     methods_of_classes,
+    lines_of_modules,
     modules_have_tests,
     retired_words,
     docstrings,

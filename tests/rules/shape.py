@@ -11,6 +11,7 @@ from tests.rules.circles import imported
 from tests.rules.sources import ROOT, Source, listed, sources
 
 MOST_METHODS = 20
+MOST_LINES = 300
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -33,6 +34,17 @@ def methods_of_classes() -> Iterator[str]:
                 yield f"{name} has {len(methods)} methods, {MOST_METHODS} are allowed"
     for name in sorted(known - large):
         yield f"large_classes.txt: {name} is not large any more; take it out"
+
+
+def lines_of_modules() -> Iterator[str]:
+    """A module has at most 300 lines; one that needs more has two jobs, or is listed as one job."""
+    known = listed("long_modules.txt")
+    lengths = {source.module: len(source.text.splitlines()) for source in sources()}
+    long = {module: lines for module, lines in lengths.items() if lines > MOST_LINES}
+    for module in sorted(long.keys() - known):
+        yield f"{module} has {long[module]} lines, {MOST_LINES} are allowed; split it by its nouns"
+    for module in sorted(known - long.keys()):
+        yield f"long_modules.txt: {module} is not long any more; take it out"
 
 
 def modules_have_tests() -> Iterator[str]:

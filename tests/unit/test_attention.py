@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runnerd.models.attention import Cached, Recurrent, cached, recurrent
-from runnerd.models.gguf import GGUFHeader, Value
+from runnerd.models.gguf_header import GGUFHeader, Value
 
 BASE: dict[str, Value] = {
     "block_count": 12, "embedding_length": 512, "attention.head_count": 8,

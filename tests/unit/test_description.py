@@ -14,7 +14,8 @@ from runnerd.models.description import (
     facts,
     role,
 )
-from runnerd.models.gguf import GGUFHeader, Tensor, Value, read_header
+from runnerd.models.gguf import read_header
+from runnerd.models.gguf_header import GGUFHeader, Tensor, Value
 
 
 def header(metadata: dict[str, Value], *tensors: str, kind: int = 0) -> GGUFHeader:

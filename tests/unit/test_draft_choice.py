@@ -8,7 +8,7 @@ import pytest
 
 from runnerd.access import Principal, owner_principal, user_principal
 from runnerd.errors import Forbidden, InvalidModelFile, PermissionMissing
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 from runnerd.pulls.asker import STRANGER, Asker
 from runnerd.pulls.draft_choice import DraftChoice, about
 from runnerd.pulls.offer import Offer, OfferedFile, Remote

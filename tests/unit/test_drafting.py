@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runnerd.models.drafting import drafts_as
-from runnerd.models.gguf import GGUFHeader, Tensor
+from runnerd.models.gguf_header import GGUFHeader, Tensor
 
 
 def header(architecture: str, blocks: int, *tensors: str) -> GGUFHeader:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from runnerd.models.feed_forward import FeedForward, feed_forward
-from runnerd.models.gguf import GGUFHeader, read_header
+from runnerd.models.gguf import read_header
+from runnerd.models.gguf_header import GGUFHeader
 from tests.support.ggufs import STRING, U32, gguf, pair, tensor, text
 
 _F32 = 0

@@ -10,9 +10,9 @@ import pytest
 from yarl import URL
 
 from runnerd.errors import InsufficientStorage, InvalidModelFile
-from runnerd.models.catalog import Model
 from runnerd.models.digest import Digest
 from runnerd.models.manifest import GGUF_TYPE
+from runnerd.models.model import Model
 from runnerd.outbound.addresses import AllowedSources
 from runnerd.outbound.client import Outbound
 from runnerd.pulls.fetching import Fetching

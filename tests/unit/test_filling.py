@@ -10,7 +10,7 @@ import pytest
 
 from runnerd.llms.entry import CAPABILITIES, ConnectorType, LLMRegistryEntry
 from runnerd.llms.filling import entry_of, filled, known_by, shown_name, undescribed
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 from runnerd.models.modelfile import Modelfile
 from runnerd.pulls.published import Published
 from tests.support.stores import add, opened, small

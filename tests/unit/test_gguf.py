@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from runnerd.errors import InvalidModelFile
 from runnerd.models import tiny
-from runnerd.models.gguf import KEPT_ELEMENTS, KEPT_STRING_BYTES, GGUFHeader, read_header
+from runnerd.models.gguf import KEPT_ELEMENTS, KEPT_STRING_BYTES, read_header
+from runnerd.models.gguf_header import GGUFHeader
 from tests.support.ggufs import ARRAY, STRING, U32, gguf, pair, tensor, text
 
 Read = Callable[[bytes], GGUFHeader]

@@ -10,17 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runnerd.models.gotemplates.rendering import render
-from runnerd.models.gotemplates.syntax import (
-    Field,
-    If,
-    Literal,
-    Output,
-    Range,
-    TemplateError,
-    Text,
-    parse,
-)
+from runnerd.models.gotemplates.syntax import parse
 from runnerd.models.gotemplates.translation import to_jinja
+from runnerd.models.gotemplates.tree import Field, If, Literal, Output, Range, TemplateError, Text
 
 COVERS = (
     "runnerd.models.gotemplates.rendering",

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from runnerd.api.anthropic.chats import MessageOfChat
 from runnerd.api.anthropic.responses import StreamedMessage, WholeMessage
 from runnerd.api.ollama.responses import TextResponse
-from runnerd.api.openai.responses import _Response
+from runnerd.api.openai.completed_responses import CompletedResponse
 from runnerd.errors import BackendFailure
 from runnerd.relay.dialect import AskedAgain
 from runnerd.relay.events import StreamError
@@ -41,8 +41,8 @@ TRANSLATIONS: dict[str, Callable[[], Any]] = {
     "ollama": lambda: TextResponse("m", streams=True, chat=True),
     "ollama whole": lambda: TextResponse("m", streams=False, chat=True, top_logprobs=5),
     "ollama text": lambda: TextResponse("m", streams=False, chat=False),
-    "response": lambda: _Response({}, None, NO_LIMIT, streams=True),
-    "response whole": lambda: _Response({}, None, NO_LIMIT, streams=False),
+    "response": lambda: CompletedResponse({}, None, NO_LIMIT, streams=True),
+    "response whole": lambda: CompletedResponse({}, None, NO_LIMIT, streams=False),
 }
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from runnerd.backends.model_files import ModelFacts
-from runnerd.models.catalog import Model
 from runnerd.models.description import Description
 from runnerd.models.digest import Digest
 from runnerd.models.manifest import Layer, Manifest
+from runnerd.models.model import Model
 from runnerd.relay.known_model import UNKNOWN, known_model
 
 _ID = Digest.of(b"")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runnerd.backends.llamacpp.footprint import Workload
 from runnerd.backends.llamacpp.projector import projector_memory
 from runnerd.backends.model_files import ModelFiles, SenseFacts
-from runnerd.models.gguf import GGUFHeader, Tensor, Value
+from runnerd.models.gguf_header import GGUFHeader, Tensor, Value
 from runnerd.models.multimodal import senses
 
 

@@ -11,8 +11,8 @@ import pytest
 from runnerd.access import Principal, user_principal
 from runnerd.backends.configuration import BackendMode
 from runnerd.errors import MisdirectedRequest, ModelNotFound, RunnerNotFound
-from runnerd.models.catalog import Model
 from runnerd.models.digest import Digest
+from runnerd.models.model import Model
 from runnerd.relay.known_model import UNSEEN
 from runnerd.relay.named_models import NamedModels
 from runnerd.relay.routes import Route, find

@@ -16,10 +16,10 @@ from runnerd.api.ollama.dialects import routes
 from runnerd.api.ollama.responses import TextResponse
 from runnerd.backends.model_files import ModelFacts
 from runnerd.errors import ClientError
-from runnerd.models.catalog import Model
 from runnerd.models.description import Description
 from runnerd.models.digest import Digest
 from runnerd.models.manifest import GGUF_TYPE, Layer, build_manifest
+from runnerd.models.model import Model
 from runnerd.models.modelfile import Modelfile
 from runnerd.relay.dialect import TranslatedRequest
 from runnerd.relay.events import StreamError

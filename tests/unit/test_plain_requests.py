@@ -15,7 +15,7 @@ import pytest
 
 from runnerd.access import owner_principal, user_principal
 from runnerd.backends.configuration import BackendMode
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 from runnerd.relay.known_model import UNSEEN, known_model
 from runnerd.relay.messages import Request
 from runnerd.relay.parsed_request import ParsedRequest, parse

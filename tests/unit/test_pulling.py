@@ -16,7 +16,7 @@ from runnerd.errors import (
     NotSupported,
     Overloaded,
 )
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 from runnerd.outbound.addresses import AllowedSources
 from runnerd.outbound.client import Outbound
 from runnerd.pulls import pulling

@@ -10,7 +10,7 @@ import pytest
 from runnerd.backends.configuration import BackendMode
 from runnerd.configurations import ModelConfiguration
 from runnerd.errors import ClientError, NotSupported
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 from runnerd.relay.known_model import UNSEEN
 from runnerd.relay.operations import OPERATIONS
 from runnerd.relay.routes import Route, find

@@ -13,8 +13,8 @@ import pytest
 from yarl import URL
 
 from runnerd.errors import InvalidModelFile, SourceFailure, SourceTimeout
+from runnerd.models.blob_writer import Pending
 from runnerd.models.digest import Digest
-from runnerd.models.intake import Pending
 from runnerd.models.layout import Layout
 from runnerd.models.manifest import GGUF_TYPE
 from runnerd.models.part_journal import PIECE_BYTES

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from runnerd.errors import Conflict, InternalError, ModelNotFound
-from runnerd.models.catalog import Model
 from runnerd.models.digest import Digest
 from runnerd.models.intake import Progress
+from runnerd.models.model import Model
 from runnerd.pulls.file_locks import FileLocks
 from runnerd.pulls.transfer_tasks import Subscription, TransferTask
 

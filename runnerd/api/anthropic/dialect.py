@@ -14,7 +14,7 @@ from runnerd.api.anthropic.errors import ANTHROPIC
 from runnerd.api.anthropic.requests import Asked, engine_request, read_asked
 from runnerd.api.anthropic.responses import CountedTokens, StreamedMessage, WholeMessage
 from runnerd.errors import ClientError
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 from runnerd.relay.body import Body, streamed
 from runnerd.relay.dialect import TranslatedRequest
 from runnerd.relay.operations import OPERATIONS

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 
 _VERSION = "anthropic-version"  # a header that all of Anthropic's clients send, and no others
 

@@ -21,9 +21,9 @@ from runnerd.api.routing import Routes
 from runnerd.api.visible_transfers import asker_of
 from runnerd.backends.interface import Quantizing
 from runnerd.errors import ClientError, Conflict, ModelNotFound, NotSupported
-from runnerd.models.catalog import Model
 from runnerd.models.creating import Creation, Quantize, Recipe
 from runnerd.models.digest import Digest
+from runnerd.models.model import Model
 from runnerd.models.modelfile import MOST_MESSAGES, Parameter, Remark, checked_options
 from runnerd.models.reference import parse_tag
 from runnerd.pulls.asker import Asker

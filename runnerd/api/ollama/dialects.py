@@ -16,9 +16,9 @@ from runnerd.api.ollama.requests import Fields, engine_messages, with_images
 from runnerd.api.ollama.responses import EmbeddingResponse, TextResponse, line
 from runnerd.api.ollama.truncation import FewerMessages, ShorterTexts
 from runnerd.errors import ClientError
-from runnerd.models.catalog import Model
 from runnerd.models.gotemplates.rendering import render
-from runnerd.models.gotemplates.syntax import TemplateError
+from runnerd.models.gotemplates.tree import TemplateError
+from runnerd.models.model import Model
 from runnerd.relay.body import Body
 from runnerd.relay.dialect import Retry, TranslatedRequest
 from runnerd.relay.operations import OPERATIONS, Operation

@@ -17,8 +17,8 @@ from runnerd.api.ollama.names import familiar, model_name
 from runnerd.api.removal import remove_model
 from runnerd.api.routing import Routes
 from runnerd.api.visible_runners import reports_of
-from runnerd.models.catalog import Model
 from runnerd.models.manifest import LICENSE_TYPE
+from runnerd.models.model import Model
 from runnerd.scheduler import FOREVER, RunnerState
 from runnerd.supervisor import RunnerReport
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 from runnerd.models.modelfile import Modelfile, Parameter
 
 

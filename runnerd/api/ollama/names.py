@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from runnerd.api.context import text_field
 from runnerd.errors import ClientError
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 
 
 def model_name(document: dict[str, Any]) -> str:

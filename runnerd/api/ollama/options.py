@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runnerd.errors import ClientError
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 from runnerd.models.modelfile import OPTIONS, checked_options
 from runnerd.relay.request_rewrites.parameters import SAMPLING_OPTIONS, sampling
 

@@ -15,7 +15,7 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from runnerd.access import Principal
 from runnerd.errors import ClientError
-from runnerd.models.catalog import Model
+from runnerd.models.model import Model
 from runnerd.relay.body import Body
 from runnerd.relay.dialect import TranslatedRequest
 from runnerd.relay.events import DONE, EVENT_STREAM, Events, written

@@ -14,7 +14,9 @@ from typing import Any
 
 import msgspec
 
-from runnerd.models.gotemplates.syntax import (
+from runnerd.models.gotemplates.syntax import parse
+from runnerd.models.gotemplates.translation import until_response
+from runnerd.models.gotemplates.tree import (
     Assignment,
     Call,
     Expression,
@@ -26,9 +28,7 @@ from runnerd.models.gotemplates.syntax import (
     Range,
     TemplateError,
     Text,
-    parse,
 )
-from runnerd.models.gotemplates.translation import until_response
 
 Variables = ChainMap[str, Any]  # the innermost loop's first
 

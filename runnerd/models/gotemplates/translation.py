@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from runnerd.models.gotemplates.syntax import (
+from runnerd.models.gotemplates.syntax import parse
+from runnerd.models.gotemplates.tree import (
     Assignment,
     Call,
     Expression,
@@ -27,37 +28,16 @@ from runnerd.models.gotemplates.syntax import (
     Range,
     TemplateError,
     Text,
-    parse,
 )
-
-# Kind and member: what it is and how Jinja writes it (of `{}`).
-_MEMBERS = {
-    ("root", "Messages"): ("messages", "messages"),
-    ("root", "Tools"): ("tools", "(tools if tools is defined else none)"),
-    ("root", "System"): ("text", "ns.system"),
-    ("root", "Prompt"): ("text", "ns.prompt"),
-    ("root", "Response"): ("text", "ns.response"),
-    ("root", "Suffix"): ("text", "''"),
-    ("root", "Think"): ("truth", "(enable_thinking is defined and enable_thinking)"),
-    ("root", "IsThinkSet"): ("truth", "(enable_thinking is defined)"),
-    ("root", "ThinkLevel"): ("text", "(reasoning_effort if reasoning_effort is defined else '')"),
-    ("message", "Role"): ("text", "{}['role']"),
-    ("message", "Content"): ("text", "({}['content'] or '')"),
-    ("message", "Thinking"): ("text", "({}['reasoning_content'] or '')"),
-    ("message", "ToolCalls"): ("calls", "{}['tool_calls']"),
-    ("message", "ToolName"): ("text", "({}['name'] or '')"),
-    ("call", "Function"): ("called", "{}['function']"),
-    ("called", "Name"): ("text", "{}['name']"),
-    ("called", "Arguments"): ("json", "{}['arguments']"),
-    ("tool", "Type"): ("text", "{}['type']"),
-    ("tool", "Function"): ("function", "{}['function']"),
-    ("function", "Name"): ("text", "{}['name']"),
-    ("function", "Description"): ("text", "{}['description']"),
-    ("function", "Parameters"): ("json", "{}['parameters']"),
-}
-_ITEMS = {"messages": "message", "tools": "tool", "calls": "call"}
-_AS_JSON = ("tools", "tool", "function", "calls", "call", "called", "json")
-_COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+from runnerd.models.gotemplates.values import (
+    ITEMS,
+    MEMBERS,
+    Value,
+    literal,
+    quoted,
+    result_of,
+    shown,
+)
 
 _MOST_MADE = 2**20  # characters of one translation, of its parts on the way there as well
 
@@ -157,34 +137,26 @@ class _Made:
 
 def _written(nodes: Sequence[Node], made: _Made) -> str:
     pieces = []
-    for piece in _Writer(made).nodes(nodes, _Scope(_Value("root", ""))):
+    for piece in _Writer(made).nodes(nodes, _Scope(Value("root", ""))):
         made.count(len(piece))
         pieces.append(piece)
     return "".join(pieces)
 
 
 @dataclass(frozen=True, slots=True)
-class _Value:
-    """An expression in Jinja, and its kind."""
-
-    kind: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Scope:
     """What `.` and the variables mean at some place."""
 
-    dot: _Value
-    variables: tuple[tuple[str, _Value], ...] = ()
+    dot: Value
+    variables: tuple[tuple[str, Value], ...] = ()
 
-    def variable(self, name: str) -> _Value:
+    def variable(self, name: str) -> Value:
         for known, value in reversed(self.variables):
             if known == name:
                 return value
         raise TemplateError(f"the variable {name} is not set")
 
-    def declared(self, name: str, value: _Value) -> _Scope:
+    def declared(self, name: str, value: Value) -> _Scope:
         return replace(self, variables=(*self.variables, (name, value)))
 
 
@@ -199,11 +171,11 @@ class _Writer:
         for node in nodes:
             match node:
                 case Text(text):
-                    yield f"{{{{- {_quoted(text)} -}}}}"
+                    yield f"{{{{- {quoted(text)} -}}}}"
                 case Output(value):
                     found = self._value(value, scope)
                     self._made.count(2 * len(found.text))
-                    yield f"{{{{- {_shown(found)} -}}}}"
+                    yield f"{{{{- {shown(found)} -}}}}"
                 case Assignment(name, value):
                     found = self._value(value, scope)
                     scope, text = self._set(name, found.text, found.kind, scope)
@@ -219,13 +191,13 @@ class _Writer:
                     yield from self._loop(names, self._value(value, scope), body, scope)
 
     def _loop(
-        self, names: tuple[str, ...], over: _Value, body: Sequence[Node], scope: _Scope
+        self, names: tuple[str, ...], over: Value, body: Sequence[Node], scope: _Scope
     ) -> Iterator[str]:
-        kind = _ITEMS.get(over.kind)
+        kind = ITEMS.get(over.kind)
         if kind is None:
             raise TemplateError(f"a range over {over.text} is not supported")
         self._names += 1
-        item = _Value(kind, f"x{self._names}")
+        item = Value(kind, f"x{self._names}")
         inner = replace(scope, dot=item)
         yield f"{{%- for {item.text} in ({over.text} or []) -%}}"
         if len(names) == 2:
@@ -242,13 +214,13 @@ class _Writer:
         if known is not None and known.kind == kind and known.text.startswith("ns."):
             return scope, f"{{%- set {known.text} = {text} -%}}"
         self._names += 1
-        value = _Value(kind, f"ns.v{self._names}")
+        value = Value(kind, f"ns.v{self._names}")
         return scope.declared(name, value), f"{{%- set {value.text} = {text} -%}}"
 
-    def _value(self, expression: Expression, scope: _Scope) -> _Value:
+    def _value(self, expression: Expression, scope: _Scope) -> Value:
         match expression:
             case Literal(value):
-                return _literal(value)
+                return literal(value)
             case Field(base, path):
                 return self._field(base, path, scope)
             case Call(name, arguments):
@@ -256,74 +228,21 @@ class _Writer:
                 lengths = [len(value.text) for value in values]
                 # The first of a comparison is written again for each of the others.
                 self._made.count(sum(lengths) + len(values) * (max(lengths[:1], default=0) + 8))
-                return _call(name, values)
+                return result_of(name, values)
 
-    def _field(self, base: str | Expression, path: tuple[str, ...], scope: _Scope) -> _Value:
+    def _field(self, base: str | Expression, path: tuple[str, ...], scope: _Scope) -> Value:
         if base == "":
             value = scope.dot
         elif base == "$":
-            value = _Value("root", "")
+            value = Value("root", "")
         elif isinstance(base, str):
             value = scope.variable(base)
         else:
             value = self._value(base, scope)
         for name in path:
-            known = _MEMBERS.get((value.kind, name))
+            known = MEMBERS.get((value.kind, name))
             if known is None:
                 raise TemplateError(f".{name} of {value.kind} is not supported")
             self._made.count(len(known[1]) + len(value.text))
-            value = _Value(known[0], known[1].replace("{}", value.text))
+            value = Value(known[0], known[1].replace("{}", value.text))
         return value
-
-
-def _call(name: str, values: list[_Value]) -> _Value:
-    texts = [value.text for value in values]
-    match name, values:
-        case (("and" | "or"), [_, _, *_]):
-            kind = values[0].kind if len({value.kind for value in values}) == 1 else "truth"
-            return _Value(kind, f"({f' {name} '.join(texts)})")
-        case "not", [_]:
-            return _Value("truth", f"(not {texts[0]})")
-        case (("eq" | "ne" | "lt" | "le" | "gt" | "ge"), [_, _, *more]):
-            if more and name != "eq":
-                raise TemplateError(f"{name} takes two values")
-            sign = _COMPARISONS[name]
-            pairs = (f"{texts[0]} {sign} {other}" for other in texts[1:])
-            return _Value("truth", f"({' or '.join(pairs)})")
-        case "len", [_]:
-            return _Value("number", f"({texts[0]} | length)")
-        case "slice", [_Value(kind="messages" | "calls" | "tools") as whole, *ends] if (
-            0 < len(ends) < 3
-        ):
-            return _Value(whole.kind, f"{texts[0]}[{texts[1]}:{''.join(texts[2:])}]")
-        case "index", [_Value(kind="messages" | "calls" | "tools") as whole, _]:
-            return _Value(_ITEMS[whole.kind], f"{texts[0]}[{texts[1]}]")
-        case "json", [_]:
-            return _Value("text", f"({texts[0]} | tojson)")
-        case "currentDate", []:
-            return _Value("text", "strftime_now('%Y-%m-%d')")
-    raise TemplateError(f"the function {name} with {len(values)} values is not supported")
-
-
-def _literal(value: str | float | int | bool | None) -> _Value:
-    if isinstance(value, str):
-        return _Value("text", _quoted(value))
-    if isinstance(value, bool) or value is None:
-        return _Value("truth", {True: "true", False: "false", None: "none"}[value])
-    return _Value("number", str(value))
-
-
-def _shown(value: _Value) -> str:
-    """What writes a value: Go's structures show themselves as JSON."""
-    if value.kind == "json":  # some clients send arguments as a text that is JSON already
-        return f"({value.text} if {value.text} is string else ({value.text} | tojson))"
-    if value.kind in _AS_JSON:
-        return f"({value.text} | tojson)"
-    if value.kind in ("root", "messages", "message", "truth"):
-        raise TemplateError(f"a {value.kind} cannot be written")
-    return value.text
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return "'" + escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + "'"
