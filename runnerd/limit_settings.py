@@ -48,6 +48,11 @@ class Limits(BaseModel):
     inputs: Count = Field(
         2048, gt=0, description="texts to embed or rank in one request (OpenAI's cap)"
     )
+    messages: Count = Field(
+        4096,
+        gt=0,
+        description="messages of one chat; templates take time by the square of their number",
+    )
     images: Count = Field(256, gt=0, description="images in one request")
     image_pixels: Bytes = Field(
         2**27,

@@ -36,6 +36,7 @@ from runnerd.relay.parsed_request import ParsedRequest, parse
 from runnerd.relay.request_rewrites.plain_images import with_plain_images
 
 _ENTRY = 2  # bytes of the shortest entry of an array, with its comma
+_MESSAGE = 13  # bytes of the shortest message: {"role":"x"}, with its comma
 _GRAMMAR_DEPTH = 64
 _ENUM_ENTRIES = 1000
 
@@ -67,7 +68,7 @@ def inspect(body: Body, limits: Limits, *, weighed: bool = False) -> ParsedReque
         check_depth(body, limits.json_depth)
     if not inference.model_name:
         raise ClientError("model is required", param="model")
-    if not parsed.is_plain or len(body) > _ENTRY * limits.inputs:
+    if not parsed.is_plain or len(body) > min(_ENTRY * limits.inputs, _MESSAGE * limits.messages):
         _check_fields(parsed, limits)
     if may_have_media(body):
         check_media(body, limits)
@@ -83,6 +84,8 @@ def _check_fields(parsed: ParsedRequest, limits: Limits) -> None:
         check_costly_fields(inference)
     if inference.prompt is not UNSAID and size > _ENTRY * limits.prompts:
         _check_count("prompt", parsed.prompts, limits.prompts)
+    if inference.messages is not UNSAID and size > _MESSAGE * limits.messages:
+        _check_count("messages", count_prompts(inference.messages), limits.messages)
     if inference.input is not UNSAID and size > _ENTRY * limits.inputs:
         _check_count("input", count_prompts(inference.input), limits.inputs)
 

@@ -23,7 +23,7 @@ from runnerd.relay.body_scan import check_weight, is_heavy
 from runnerd.relay.dialect import ForeignRequest, TranslatedRequest, UnreadyRequest
 from runnerd.relay.known_model import UNSEEN
 from runnerd.relay.messages import Request
-from runnerd.relay.operations import OPERATIONS
+from runnerd.relay.operations import OPERATIONS, Operation
 from runnerd.relay.parsed_request import ParsedRequest
 from runnerd.relay.plan import Plan
 from runnerd.relay.plan_making import (
@@ -120,12 +120,12 @@ class Planner:
         """
         while True:
             try:
-                check_length(read.asked.fields, context)
+                check_length(read.asked, context, fills_in=_fills_in(read.request.operation))
                 return read
             except ContextExceeded:
                 if (retry := read.request.retry_with) is None:
                     raise
-                if (body := shortened(read.asked.fields, context, retry)) is None:
+                if (body := shortened(read.asked, context, retry)) is None:
                     raise
             read = self._in_our_terms(read.reference, replace(read.request, body=body))
 
@@ -165,7 +165,7 @@ class Planner:
     ) -> Plan:
         """As `plan`, in a thread: a text that no context holds is not for the engine."""
         if isinstance(read, ParsedRequest):
-            check_length(read.fields, served.context)
+            check_length(read, served.context, fills_in=_fills_in(route.operation))
         else:
             read = self._within(served.context, read)
         return self.plan(read, model, request, route, served=served)
@@ -208,3 +208,7 @@ class Planner:
                 found.plans.clear()
             found.plans[plain] = msgspec.structs.replace(plan, body=(), translation=PASSED)
         return plan
+
+
+def _fills_in(operation: Operation) -> bool:
+    return operation.name == "infill"

@@ -8,13 +8,15 @@ gets to the engine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import chain
 
 import msgspec
 
 from runnerd.errors import ContextExceeded
 from runnerd.relay.body import UNSAID, Inference
 from runnerd.relay.dialect import Retry
+from runnerd.relay.parsed_request import ParsedRequest
 
 TOKEN_BYTES = 512
 _WINDOW = 2**20  # bytes that one call looks at, which other threads wait for
@@ -24,26 +26,27 @@ _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def check_length(fields: Inference, context: int) -> None:
+def check_length(request: ParsedRequest, context: int, *, fills_in: bool = False) -> None:
     """Refuse a request with a text that no engine could see whole.
 
-    `context` is in tokens, 0 where nobody knows.  Looks at all of a large body: for a thread.
-    Raises errors.ContextExceeded.
+    `context` is in tokens, 0 where nobody knows; `fills_in`: the texts around a place count, too.
+    Looks at all of a large body: for a thread.  Raises errors.ContextExceeded.
     """
-    if longest_text(fields, TOKEN_BYTES * context) > TOKEN_BYTES * context > 0:
+    most = TOKEN_BYTES * context
+    if longest_text(request, most, fills_in=fills_in) > most > 0:
         raise ContextExceeded(
             f"this model's maximum context length is {context} tokens: the request has a text of"
-            f" more than {TOKEN_BYTES * context} bytes, which are more tokens than that; shorten"
+            f" more than {most} bytes, which are more tokens than that; shorten"
             " it, or load the model with a longer context"
             " (`runnerd configure MODEL --context-size N`)"
         )
 
 
-def shortened(fields: Inference, context: int, retry: Retry) -> bytes | None:
+def shortened(request: ParsedRequest, context: int, retry: Retry) -> bytes | None:
     """What is asked instead of a request that `check_length` refuses, as if the engine had; None
     where nothing can be left out.
     """
-    tokens = longest_text(fields, TOKEN_BYTES * context) // TOKEN_BYTES + 1
+    tokens = longest_text(request, TOKEN_BYTES * context) // TOKEN_BYTES + 1
     return retry(
         {
             "type": "exceed_context_size_error",
@@ -54,11 +57,14 @@ def shortened(fields: Inference, context: int, retry: Retry) -> bytes | None:
     )
 
 
-def longest_text(fields: Inference, most: int) -> int:
+def longest_text(request: ParsedRequest, most: int, *, fills_in: bool = False) -> int:
     """How many bytes the longest text has that an engine takes apart at once, at the least: an
     escape may stand for one.  0 where all are shorter than `most`.
     """
-    return max((sum(map(_size, texts)) for texts in _prompts(fields, most)), default=0)
+    found = _prompts(request.fields, most)
+    if fills_in and len(request.body) > most:
+        found = chain(found, _around(request.members, most))
+    return max((sum(map(_size, texts)) for texts in found), default=0)
 
 
 def _size(text: msgspec.Raw) -> int:
@@ -78,12 +84,19 @@ def _prompts(fields: Inference, most: int) -> Iterator[list[msgspec.Raw]]:
     for raw in (fields.messages, fields.input):  # OpenAI's responses have messages for an input
         if len(fields.system) + len(raw) > most:
             yield [*_of_content(fields.system), *_said(raw)]
-    for raw in (fields.prompt, fields.input, fields.documents):
+    for raw in (fields.prompt, fields.suffix, fields.input, fields.documents):
         if raw is UNSAID or len(raw) <= most:
             continue
         for each in _entries(raw) if _kind(raw) == _LIST else (raw,):
             if len(each) > most:
                 yield _texts(each, "prompt_string")
+
+
+def _around(members: Mapping[str, msgspec.Raw], most: int) -> Iterator[list[msgspec.Raw]]:
+    """The texts around a place that is to be filled in, and of other files."""
+    for name in ("input_prefix", "input_suffix", "input_extra"):
+        if len(raw := members.get(name, UNSAID)) > most:
+            yield list(_of_content(raw))
 
 
 def _said(messages: msgspec.Raw) -> Iterator[msgspec.Raw]:

@@ -16,7 +16,9 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from runnerd.errors import PayloadTooLarge
 from runnerd.relay.body import UNDECODABLE, undecodable
+from runnerd.relay.body_scan import count_prompts
 from runnerd.relay.conversation_validation import (
     LONGEST_JUDGED,
     NO_TOKENS,
@@ -36,13 +38,22 @@ from runnerd.relay.engine_parameters import (
 from runnerd.relay.known_model import UNKNOWN, KnownModel
 
 _ENCODINGS = ("float", "base64")
+_DOCUMENT = 3  # bytes of the shortest text of a list, with its comma
 
 _Mixed = list[str | int]
 _Prompt = str | int | list[str | int | _Mixed | dict[str, Any]] | dict[str, Any]
 
 
-JUDGED_ALWAYS = frozenset({"detokenize", "rerank", "reranking"})
-"""Operations of which the engine refuses numbers out of range as a failure of its own."""
+JUDGED_ALWAYS = frozenset({"tokenize", "detokenize", "rerank", "reranking"})
+"""Operations of which the engine refuses numbers out of range as a failure of its own, or which
+make much of little.
+"""
+
+MOST_RANKED = 16 * 2**20
+"""Bytes of a query, for all documents that it is read with."""
+
+MOST_TOKENIZED = 2**20
+"""Bytes of a text of which only the tokens are wanted: they are told with twenty times as many."""
 
 
 class _Members(Struct):
@@ -149,6 +160,14 @@ def _check_ranking(members: _Members, body: bytes, known: KnownModel) -> None:
         raise wrong("documents", "documents must be an array of strings")
     if not listed(documents, "documents", str) and len(documents) <= LONGEST_JUDGED:
         raise wrong("documents", "documents must not be empty")
+    times = len(documents) // _DOCUMENT + 1  # at most
+    if times * len(members.query) > MOST_RANKED < len(members.query) * count_prompts(documents):
+        raise PayloadTooLarge(
+            f"a query of {len(members.query)} bytes for {count_prompts(documents)} documents is too"
+            f" much: the model reads it with each of them, and {MOST_RANKED} bytes of it at most;"
+            " rank fewer documents at a time",
+            param="documents",
+        )
     most = msgspec.json.decode(body, type=_Ranking).top_n
     if _is_number(most) and most < 0:
         raise wrong("top_n", "top_n must not be below zero")
@@ -156,6 +175,11 @@ def _check_ranking(members: _Members, body: bytes, known: KnownModel) -> None:
 
 def _check_tokenize(members: _Members, body: bytes, known: KnownModel) -> None:
     content = members.content
+    if isinstance(content, Raw) and len(content) > MOST_TOKENIZED:
+        raise PayloadTooLarge(
+            f"content is larger than {MOST_TOKENIZED} bytes; have it tokenized in pieces",
+            param="content",
+        )
     if isinstance(content, Raw) and _first(content) == b"[":
         listed(content, "content", str | float | bool)
     elif isinstance(content, Raw) and _first(content) != b'"':

@@ -1,6 +1,7 @@
-"""Texts of more bytes than any context holds never get to an engine, on any route.
+"""What makes an engine work for minutes before it counts the tokens never gets to it, on any route.
 
-An engine would take such a text apart first: a minute, and gigabytes, for one of 60 MB.
+A text of 60 MB would be taken apart first, which takes a minute and gigabytes; a query of 100 KB is
+read with each of 2,000 documents; templates look at all messages for each message.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from tests.support.daemon import DaemonProcess, running
 CONTEXT = 1024
 LONG = "word " * 120_000  # more than 512 bytes for each token of the context
 USER = [{"role": "user", "content": LONG}]
+TURN = {"role": "user", "content": ""}
+RANKED = {"query": "word " * 20_000, "documents": ["x"] * 2000}
 OURS = "has a text of more than"
 
 pytestmark = pytest.mark.engine
@@ -27,8 +30,9 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     folder = tmp_path_factory.mktemp("long")
     tiny.write_completion_model(folder / "tiny.gguf", context_length=CONTEXT)
     tiny.write_embedding_model(folder / "vectors.gguf")
+    tiny.write_reranking_model(folder / "ranks.gguf")
     with running(folder / "d") as daemon:
-        for name in ("tiny", "vectors"):
+        for name in ("tiny", "vectors", "ranks"):
             daemon.import_model(folder / f"{name}.gguf", name)
         yield daemon
 
@@ -55,6 +59,37 @@ def test_it_is_refused(daemon: DaemonProcess, path: str, members: dict[str, Any]
     assert "maximum context length is" in response.text
     assert OURS in response.text
     assert daemon.ps() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "members", "told"),
+    [
+        ("/v1/chat/completions", {"messages": [TURN] * 4097}, "messages"),
+        ("/v1/messages", {"messages": [TURN] * 4097, "max_tokens": 1}, "messages"),
+        ("/api/chat", {"messages": [TURN] * 4097}, "messages"),
+        ("/engines/v1/apply-template", {"messages": [TURN] * 4097}, "messages"),
+        ("/v1/responses", {"input": [TURN] * 4097}, "input"),
+        ("/v1/rerank", {"model": "ranks", **RANKED}, "rank fewer documents at a time"),
+        ("/engines/v1/reranking", {"model": "ranks", **RANKED}, "rank fewer documents at a time"),
+        ("/engines/v1/tokenize", {"content": "a" * (2**20 + 1)}, "have it tokenized in pieces"),
+    ],
+)
+def test_little_that_makes_much_work(
+    daemon: DaemonProcess, path: str, members: dict[str, Any], told: str
+) -> None:
+    """Is refused with what to do, before a model is loaded for it."""
+    daemon.http.post("/engines/unload", json={"all": True, "force": True})
+    response = daemon.http.post(path, json={"model": "tiny", **members})
+    assert response.status_code in (400, 413), response.text
+    assert told in response.text
+    assert daemon.ps() == []
+
+
+def test_many_documents_are_ranked(daemon: DaemonProcess) -> None:
+    """By a query as people have them."""
+    document = {"model": "ranks", "query": "word " * 20, "documents": ["x"] * 2000}
+    found = daemon.http.post("/v1/rerank", json=document).raise_for_status().json()
+    assert len(found["results"]) == 2000
 
 
 def test_what_may_fit_is_for_the_engine_to_judge(daemon: DaemonProcess) -> None:

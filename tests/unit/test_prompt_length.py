@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runnerd.errors import ContextExceeded
-from runnerd.relay.body import Inference, read_fields
+from runnerd.relay.parsed_request import ParsedRequest, parse
 from runnerd.relay.prompt_length import TOKEN_BYTES, check_length, longest_text, shortened
 
 CONTEXT = 2
@@ -18,9 +18,9 @@ LONG = "x" * (TOKEN_BYTES * CONTEXT + 1)
 FITS = LONG[:-1]
 
 
-def fields(**members: Any) -> Inference:
+def asked(**members: Any) -> ParsedRequest:
     """A request with such members."""
-    return read_fields(msgspec.json.encode({"model": "m", **members}))
+    return parse(msgspec.json.encode({"model": "m", **members}))
 
 
 def said(*contents: Any) -> list[dict[str, Any]]:
@@ -36,6 +36,9 @@ def said(*contents: Any) -> list[dict[str, Any]]:
         {"prompt": [1, 2, LONG]},
         {"prompt": {"prompt_string": LONG, "multimodal_data": []}},
         {"prompt": [{"prompt_string": LONG}]},
+        {"prompt": "a", "suffix": LONG},
+        {"input_prefix": LONG, "input_suffix": "a"},
+        {"input_suffix": "a", "input_extra": [{"filename": "f", "text": LONG}]},
         {"input": LONG},
         {"input": [LONG, "a"]},
         {"input": said(LONG)},
@@ -55,7 +58,7 @@ def test_too_long(members: dict[str, Any]) -> None:
     with pytest.raises(
         ContextExceeded, match=r"maximum context length is 2 tokens.*--context-size"
     ):
-        check_length(fields(**members), CONTEXT)
+        check_length(asked(**members), CONTEXT, fills_in="input_suffix" in members)
 
 
 @pytest.mark.parametrize(
@@ -78,12 +81,12 @@ def test_too_long(members: dict[str, Any]) -> None:
 )
 def test_may_fit(members: dict[str, Any]) -> None:
     """What is no text, or may not get into the prompt, does not count."""
-    check_length(fields(**members), CONTEXT)
+    check_length(asked(**members), CONTEXT)
 
 
 def test_an_unknown_context() -> None:
     """Holds everything."""
-    check_length(fields(prompt=LONG * 100), 0)
+    check_length(asked(prompt=LONG * 100), 0)
 
 
 @given(st.text(max_size=400), st.booleans())
@@ -94,7 +97,7 @@ def test_never_more_than_there_is(text: str, escaped: bool) -> None:
         units = text.encode("utf-16-be", "surrogatepass")
         points = (units[at : at + 2].hex() for at in range(0, len(units), 2))
         encoded = b'"%b"' % "".join(f"\\u{point}" for point in points).encode()
-    counted = longest_text(read_fields(b'{"model":"m","prompt":%b}' % encoded), 0)
+    counted = longest_text(parse(b'{"model":"m","prompt":%b}' % encoded), 0)
     assert counted <= len(text.encode("utf-8", "surrogatepass"))
 
 
@@ -106,7 +109,7 @@ def test_what_is_asked_instead() -> None:
         told.append(error)
         return b"{}"
 
-    assert shortened(fields(prompt=LONG * 10), CONTEXT, retry) == b"{}"
+    assert shortened(asked(prompt=LONG * 10), CONTEXT, retry) == b"{}"
     [error] = told
     assert (error["type"], error["n_ctx"]) == ("exceed_context_size_error", CONTEXT)
     assert error["n_prompt_tokens"] == len(LONG) * 10 // TOKEN_BYTES + 1
