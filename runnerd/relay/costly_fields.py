@@ -26,9 +26,19 @@ _ALTERNATIVES = {
     "logprobs": 20,
     "n_probs": 100,
 }
+_PLAIN_TRIGGERS = (b"0", b"1")  # tokens and words, as the engine numbers them; the rest: patterns
 _NOTHING = (UNSAID,) * (len(_MOST) + len(_ALTERNATIVES))
 
 _entries = msgspec.json.Decoder(list[msgspec.Raw] | dict[str, msgspec.Raw]).decode
+
+
+class _Trigger(msgspec.Struct):
+    """What a grammar waits for."""
+
+    type: msgspec.Raw = UNSAID
+
+
+_decode_triggers = msgspec.json.Decoder(list[_Trigger]).decode
 _decode_number = msgspec.json.Decoder(float).decode
 
 
@@ -56,9 +66,26 @@ def check_costly_fields(fields: Inference) -> None:
             raise PayloadTooLarge(f"{name} is larger than {size} bytes", param=name)
         if bytes(memoryview(raw)[:1]) in (b"[", b"{") and len(_entries(raw)) > entries:
             raise ClientError(f"{name} has more than {entries} entries", param=name)
+    if fields.grammar_triggers is not UNSAID:
+        _check_triggers(fields.grammar_triggers)
     for (name, most), raw in zip(_ALTERNATIVES.items(), said[len(_MOST) :], strict=True):
         if raw is not UNSAID and _number(raw) > most:
             raise ClientError(f"{name} must not be more than {most}", param=name)
+
+
+def _check_triggers(raw: msgspec.Raw) -> None:
+    """Refuse patterns: an engine looks for them in all that was generated, after each token, and a
+    short one can take it for ever.
+    """
+    try:
+        triggers = _decode_triggers(raw)
+    except msgspec.MsgspecError:
+        return  # the engine refuses it
+    if any(bytes(trigger.type) not in _PLAIN_TRIGGERS for trigger in triggers):
+        raise ClientError(
+            "grammar_triggers may be words (type 1) and tokens (type 0), but no patterns",
+            param="grammar_triggers",
+        )
 
 
 def _number(raw: msgspec.Raw) -> float:

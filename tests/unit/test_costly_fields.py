@@ -30,6 +30,10 @@ def check(**members: Any) -> None:
         {"logprobs": True},
         {"logprobs": None},
         {"top_logprobs": "many"},
+        {"grammar_triggers": [{"type": 0, "token": 5, "value": "x"}, {"type": 1, "value": "x"}]},
+        {"grammar_triggers": []},
+        {"grammar_triggers": "x"},
+        {"grammar_triggers": [5]},
     ],
 )
 def test_what_is_honest(members: dict[str, Any]) -> None:
@@ -67,3 +71,10 @@ def test_too_large(name: str, size: int) -> None:
     check(**{name: "x" * (size - 2)})
     with pytest.raises(PayloadTooLarge, match=f"larger than {size} bytes"):
         check(**{name: "x" * (size - 1)})
+
+
+@pytest.mark.parametrize("trigger", [{"type": 2}, {"type": 3}, {"type": 1.5}, {"type": "2"}, {}])
+def test_grammars_wait_for_no_patterns(trigger: dict[str, Any]) -> None:
+    """One of eight characters can keep an engine busy for ever."""
+    with pytest.raises(ClientError, match="no patterns"):
+        check(grammar_triggers=[{"type": 1, "value": "x"}, {**trigger, "value": "(x+x+)+y"}])
