@@ -61,6 +61,12 @@ class Inference(msgspec.Struct, gc=False):
     lora: msgspec.Raw = UNSAID
     grammar_triggers: msgspec.Raw = UNSAID
     preserved_tokens: msgspec.Raw = UNSAID
+    reasoning_budget_message: msgspec.Raw = UNSAID
+    reasoning_budget_start_tag: msgspec.Raw = UNSAID
+    reasoning_budget_end_tag: msgspec.Raw = UNSAID
+    reasoning_budget_end_tags: msgspec.Raw = UNSAID
+    generation_prompt: msgspec.Raw = UNSAID
+    chat_parser: msgspec.Raw = UNSAID
     top_logprobs: msgspec.Raw = UNSAID
     n_probs: msgspec.Raw = UNSAID
 

@@ -95,6 +95,7 @@ def _check_seldom(inference: Inference, limits: Limits) -> None:
     seldom = (
         inference.id_slot,
         inference.n_discard,
+        inference.chat_parser,
         inference.grammar,
         inference.json_schema,
         inference.response_format,
@@ -104,7 +105,7 @@ def _check_seldom(inference: Inference, limits: Limits) -> None:
     )
     if seldom == _NO_SELDOM:
         return
-    for name, raw in (("id_slot", inference.id_slot), ("n_discard", inference.n_discard)):
+    for name, raw in _own(inference):
         if raw is not UNSAID and bytes(raw) != b"null":
             raise ClientError(f"{name} is the engine's own business and cannot be set", param=name)
     for name, raw in (
@@ -121,7 +122,16 @@ def _check_seldom(inference: Inference, limits: Limits) -> None:
         _check_count("documents", count_prompts(inference.documents), limits.inputs)
 
 
-_NO_SELDOM = (UNSAID,) * 8
+_NO_SELDOM = (UNSAID,) * 9
+
+
+def _own(inference: Inference) -> tuple[tuple[str, msgspec.Raw], ...]:
+    """What engines tell themselves: a parser in other words may never end."""
+    return (
+        ("id_slot", inference.id_slot),
+        ("n_discard", inference.n_discard),
+        ("chat_parser", inference.chat_parser),
+    )
 
 
 def _check_schema(name: str, raw: bytes, limit: int) -> None:

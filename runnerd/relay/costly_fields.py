@@ -20,6 +20,11 @@ _MOST = {  # bytes as JSON, entries
     "lora": (65536, 256),
     "grammar_triggers": (65536, 1024),
     "preserved_tokens": (65536, 1024),
+    "reasoning_budget_message": (16384, 1),
+    "reasoning_budget_start_tag": (4096, 1),
+    "reasoning_budget_end_tag": (4096, 1),
+    "reasoning_budget_end_tags": (16384, 64),
+    "generation_prompt": (65536, 1),
 }
 _ALTERNATIVES = {
     "top_logprobs": 20,  # OpenAI's limit
@@ -53,6 +58,11 @@ def check_costly_fields(fields: Inference) -> None:
         fields.lora,
         fields.grammar_triggers,
         fields.preserved_tokens,
+        fields.reasoning_budget_message,
+        fields.reasoning_budget_start_tag,
+        fields.reasoning_budget_end_tag,
+        fields.reasoning_budget_end_tags,
+        fields.generation_prompt,
         fields.top_logprobs,
         fields.logprobs,
         fields.n_probs,

@@ -57,6 +57,7 @@ def test_escaped_name_is_the_model() -> None:
         pytest.param(b'{"model":"a","model":"b"}', "twice", id="two models"),
         pytest.param(b'{"model":"a","mod\\u0065l":"b"}', "twice", id="two models, one hidden"),
         pytest.param(body(id_slot=1), "id_slot", id="slot"),
+        pytest.param(body(chat_parser="{}"), "chat_parser", id="parser"),
         pytest.param(body(n_discard=-5), "n_discard", id="discard"),
         pytest.param(b'{"model":"m","x":' + nested(200).encode() + b"}", "nested", id="deep"),
         pytest.param(

@@ -51,6 +51,7 @@ def test_what_is_honest(members: dict[str, Any]) -> None:
         ("logit_bias", {str(n): 1 for n in range(4097)}),
         ("logit_bias", [[n, 1] for n in range(4097)]),
         ("lora", [{}] * 257),
+        ("reasoning_budget_end_tags", ["x"] * 65),
         ("top_logprobs", 21),
         ("logprobs", 20.5),
         ("n_probs", 101),
@@ -64,7 +65,16 @@ def test_too_many(name: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("stop", 8192), ("dry_sequence_breakers", 4096), ("samplers", 1024)]
+    ("name", "size"),
+    [
+        ("stop", 8192),
+        ("dry_sequence_breakers", 4096),
+        ("samplers", 1024),
+        ("reasoning_budget_message", 16384),
+        ("reasoning_budget_start_tag", 4096),
+        ("reasoning_budget_end_tag", 4096),
+        ("generation_prompt", 65536),
+    ],
 )
 def test_too_large(name: str, size: int) -> None:
     """Also where it is one text."""
