@@ -33,7 +33,7 @@ class EngineRequest(ResponseReceiver):
     """
 
     __slots__ = (
-        "_asked_again", "_context", "_ending", "_engine", "_intact", "_paused", "_prepared",
+        "_asked_again", "_context", "_ending", "_engine", "_held", "_intact", "_paused", "_prepared",
         "_record", "_repeated", "_runner", "_sink", "_translation", "behind", "closed", "exchange",
         "heard", "key", "plan", "silent_since", "status",
     )  # fmt: skip
@@ -63,6 +63,7 @@ class EngineRequest(ResponseReceiver):
         self._repeated = False
         self._asked_again = False  # what the plan has for another case
         self._intact = True
+        self._held = 0  # bytes of a response that is kept until its end
         self._ending = 0  # so many bytes more, at most
         self.behind = False  # its client has once not kept up
         self.heard = True
