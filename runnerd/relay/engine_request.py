@@ -34,8 +34,8 @@ class EngineRequest(ResponseReceiver):
 
     __slots__ = (
         "_asked_again", "_context", "_ending", "_engine", "_held", "_intact", "_paused",
-        "_prepared", "_record", "_repeated", "_runner", "_sink", "_translation", "behind", "closed", "exchange",
-        "heard", "key", "plan", "silent_since", "status",
+        "_prepared", "_record", "_repeated", "_runner", "_sink", "_translation", "behind",
+        "closed", "exchange", "heard", "key", "plan", "silent_since", "status",
     )  # fmt: skip
 
     def __init__(
