@@ -29,6 +29,8 @@ AUTOMATIC, OFF = "auto", "off"
 # Between what systemd gives to homes and to dynamic users, below what Debian gives away, and
 # among the numbers that most containers have.
 USUAL = range(60578, 60999 + 1)
+_ACCOUNTS = ("/etc/passwd", "/etc/group")
+_SUBORDINATE = ("/etc/subuid", "/etc/subgid")
 _LOCKS = Path("/run/runnerd-uids")
 _NEEDED = {
     0: "CAP_CHOWN", 1: "CAP_DAC_OVERRIDE", 3: "CAP_FOWNER", 5: "CAP_KILL", 6: "CAP_SETGID",
@@ -150,7 +152,7 @@ class EngineUsers:
         """Lend a number that nobody has.  Raises NoUser."""
         assert self._range is not None
         with self._turn:
-            taken = _accounts() | set(_running())
+            taken = _accounts() | _lent_to_containers(self._range) | set(_running())
             start = self._next % len(self._range)
             # First those with nothing at all: what is not found may flee from being found.
             for in_use in (False, True):
@@ -200,12 +202,26 @@ def _accounts() -> set[int]:
     for, since a server that does not respond would keep every engine waiting.
     """
     found = set()
-    for file in ("/etc/passwd", "/etc/group"):
+    for file in _ACCOUNTS:
         with contextlib.suppress(OSError):
             for line in Path(file).read_text("utf-8", "replace").splitlines():
                 fields = line.split(":")
                 if len(fields) > 2 and fields[2].isascii() and fields[2].isdigit():
                     found.add(int(fields[2]))
+    return found
+
+
+def _lent_to_containers(those: range) -> set[int]:
+    """Which of these are an account's for its containers, whether one runs or not."""
+    found: set[int] = set()
+    for file in _SUBORDINATE:
+        with contextlib.suppress(OSError):
+            for line in Path(file).read_text("utf-8", "replace").splitlines():
+                _, *said = line.split(":")
+                if len(said) == 2 and all(word.isascii() and word.isdigit() for word in said):
+                    first, size = map(int, said)
+                    end = min(those.stop, first + size)
+                    found.update(range(max(those.start, first), end))
     return found
 
 

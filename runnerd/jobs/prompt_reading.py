@@ -14,7 +14,7 @@ from runnerd import sse
 from runnerd.errors import BackendFailure
 from runnerd.jobs.job import Prompt, Response
 from runnerd.relay.events import StreamError, document_of
-from runnerd.relay.response_adapters.assembly import Assembly
+from runnerd.relay.response_adapters.assembly import Assembly, check_bytes
 
 _STREAMED = ("/chat/completions", "/completions")
 _MOST_BYTES = 64 * 2**20  # of a response
@@ -29,6 +29,7 @@ class Reading:
         self._pieces = bytearray()
         self._splitter = sse.EventSplitter()
         self._assembly = Assembly()
+        self._bytes = 0
 
     def feed(self, piece: bytes) -> str:
         """Take a piece; the text that it adds.  Raises errors.BackendFailure."""
@@ -37,7 +38,9 @@ class Reading:
                 raise BackendFailure(f"the response exceeds {_MOST_BYTES} bytes")
             self._pieces += piece
             return ""
+        self._bytes += len(piece)
         try:
+            check_bytes(self._bytes)
             return "".join(self._take(text) for text in self._splitter.feed(piece))
         except StreamError as error:
             raise BackendFailure(str(error)) from error

@@ -16,6 +16,7 @@ from runnerd.relay.engine_refusals import refuse
 from runnerd.relay.engine_request import EngineRequest
 from runnerd.relay.events import StreamError, UnwantedResponse
 from runnerd.relay.records import RequestRecord
+from runnerd.relay.response_adapters.assembly import check_bytes
 from runnerd.relay.response_parser import ResponseHead
 from runnerd.relay.translations import PASSED, ErrorBody, Renamed, of_stream
 
@@ -65,10 +66,16 @@ class EngineCall(EngineRequest):
         counts = usage.excerpt(data)
         if counts is not None:
             self._record.counts = usage.joined(self._record.counts, counts)
-        if self._translation is not PASSED:
+        translation = self._translation
+        if translation is not PASSED:
             try:
-                data = of_stream(self._translation.feed, data)
+                if not translation.streams:
+                    self._held += len(data)
+                    check_bytes(self._held)
+                data = of_stream(translation.feed, data)
             except StreamError as error:
+                if self.status >= 400:  # of an error enough was read; what follows may have no end
+                    self._let_go()
                 refuse(self, error.error, refused=self.status >= 400)
                 return
             except AskedAgain:
@@ -111,12 +118,15 @@ class EngineCall(EngineRequest):
             self._sink.piece(last)
         self.exchange.completed()
 
-    def _ask_the_second(self) -> None:
-        """Let go of what the engine is about to say, and ask what the plan has for this case."""
-        assert self.plan.again is not None
+    def _let_go(self) -> None:
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
+
+    def _ask_the_second(self) -> None:
+        """Let go of what the engine is about to say, and ask what the plan has for this case."""
+        assert self.plan.again is not None
+        self._let_go()
         self.plan = self.plan.again
         self._asked_again = True
         self.status = 0

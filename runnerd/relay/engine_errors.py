@@ -40,7 +40,7 @@ def error_object(body: bytes) -> dict[str, Any]:
     """Return the error object of an engine's response, whatever its shape."""
     try:
         document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {"message": body[:500].decode("utf-8", "replace")}
     error = document.get("error", document) if isinstance(document, dict) else document
     return error if isinstance(error, dict) else {"message": str(error)[:500]}

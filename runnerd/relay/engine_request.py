@@ -55,6 +55,7 @@ class EngineRequest(msgspec.Struct, eq=False):
     behind: bool = False  # its client has once not kept up
     heard: bool = True
     silent_since: float = 0.0
+    _held: int = 0  # bytes of a response that is kept until its end
 
     @property
     def key(self) -> RunnerKey:

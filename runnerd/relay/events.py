@@ -21,6 +21,8 @@ _NOTHING = (b"[DONE]", b"null", b"")  # null: a stream of several responses
 _LARGE = 2**16  # bytes of an event that is cheap, whatever is in it
 _MOST_CONTAINERS = 2**15  # in one event: some milliseconds
 _MOST_VALUES = 2**19
+_MOST_CONTAINERS_IN_WHOLE = 2**16  # a list for each text that was embedded
+_MOST_VALUES_IN_WHOLE = 2**23  # 2,048 texts, 4,096 numbers each
 
 _decode = msgspec.json.Decoder().decode
 
@@ -70,6 +72,8 @@ def document_of(text: bytes) -> dict[str, Any] | None:
     """The document in an event's text, None where it has none.  Raises StreamError."""
     if text.startswith(_DATA) and b"\n" not in text:  # as engines write them: no need to parse
         data = text[len(_DATA) :].strip()
+    elif text.startswith(b":") and b"\n" not in text:  # a comment
+        return None
     else:
         event = sse.parse(text)
         data = event.data.strip()
@@ -78,8 +82,21 @@ def document_of(text: bytes) -> dict[str, Any] | None:
     return None if data in _NOTHING else _document(data)
 
 
+def whole_document(data: bytes) -> dict[str, Any]:
+    """The document that is a whole response.  Raises StreamError."""
+    if _is_heavy(data, _MOST_CONTAINERS_IN_WHOLE, _MOST_VALUES_IN_WHOLE):
+        raise StreamError({"message": "the engine's response has more values than can be read"})
+    try:
+        document = _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise StreamError({"message": "the engine's response is not JSON"}) from error
+    if not isinstance(document, dict):
+        raise StreamError({"message": "the engine's response is of an unknown shape"})
+    return document
+
+
 def _document(data: bytes) -> dict[str, Any]:
-    if len(data) > _LARGE and _is_heavy(data):
+    if len(data) > _LARGE and _is_heavy(data, _MOST_CONTAINERS, _MOST_VALUES):
         raise StreamError({"message": "the engine's stream is not JSON of a size that can be read"})
     try:
         document = _decode(data)
@@ -92,14 +109,14 @@ def _document(data: bytes) -> dict[str, Any]:
     return document
 
 
-def _is_heavy(data: bytes) -> bool:
-    """Whether an event has more values than the event loop has time to decode; what stands in its
+def _is_heavy(data: bytes, most_containers: int, most_values: int) -> bool:
+    """Whether JSON has more values than the event loop has time to decode; what stands in its
     texts counts for nothing.
     """
-    if data.count(b"[") + data.count(b"{") <= _MOST_CONTAINERS and data.count(b",") <= _MOST_VALUES:
+    if data.count(b"[") + data.count(b"{") <= most_containers and data.count(b",") <= most_values:
         return False
     containers = values = 0
     for piece in outlines(data):
         containers += piece.count(b"[") + piece.count(b"{")
         values += piece.count(b",")
-    return containers > _MOST_CONTAINERS or values > _MOST_VALUES
+    return containers > most_containers or values > most_values

@@ -21,6 +21,7 @@ _REMEMBERED_BYTES = 1024
 _CONTENT_TYPE = re.compile(rb"[A-Za-z0-9!#$&^_.+/;= -]{1,100}\Z")
 _UNKNOWN_TYPE = b"application/octet-stream"
 _BODY_FOLLOWS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+_FOLLOWED = {b"Transfer-Encoding": b"chunked"}
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -140,7 +141,9 @@ class ChunkedBody:
             raise
         except httptools.HttpParserError as error:
             raise BadResponse("its response is not properly chunked") from error
-        if self.complete and not (data.endswith(_LAST_CHUNK) or _LAST_CHUNK.endswith(data)):
+        if self.complete and not (
+            (data.endswith(_LAST_CHUNK) or _LAST_CHUNK.endswith(data)) and self._chunks.alone()
+        ):
             raise BadResponse("it sent more than its response")
         self._spoiled = False
         if not self._held:
@@ -170,14 +173,22 @@ class _Chunks:
 
     def __init__(self, content: list[bytes] | None, *, counted: bool) -> None:
         self.complete = False
+        # In C, as the counters below: a body costs no Python code.
+        self._messages = itertools.count()
+        self.on_message_begin = self._messages.__next__
+        self._headers: dict[bytes, bytes] = {}
+        self.on_header = self._headers.__setitem__
         if counted:
-            # Counters in C: a chunk costs no Python code.
             self._begun = itertools.count()
             self._ended = itertools.count()
             self.on_chunk_header = self._begun.__next__
             self.on_chunk_complete = self._ended.__next__
         if content is not None:
             self.on_body = content.append
+
+    def alone(self) -> bool:
+        """Return whether neither a trailer nor another response has come.  Ask once, at the end."""
+        return next(self._messages) == 1 and self._headers == _FOLLOWED
 
     def even(self) -> bool:
         """Return whether every chunk that began has ended.  Ask once."""

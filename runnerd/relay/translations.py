@@ -101,8 +101,10 @@ class ErrorBody:
         self._data = bytearray()
 
     def feed(self, data: bytes) -> bytes:
-        if len(self._data) < _ERROR_LIMIT:
-            self._data += data
+        """Take a piece.  Raises StreamError once there is enough: it may have no end."""
+        self._data += data
+        if len(self._data) >= _ERROR_LIMIT:
+            self.end()
         return b""
 
     def end(self) -> bytes:

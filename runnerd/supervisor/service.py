@@ -57,6 +57,7 @@ class Supervisor:
         self._settings = settings
         self._configurations = configurations
         self._tickets = itertools.count(1)
+        self._hurried = False
         parts = build_parts(
             settings,
             backends,
@@ -284,7 +285,10 @@ class Supervisor:
         """Stop every runner, busy or not, and wait until the last process is gone."""
         self.drain()
         for runner in self._fleet:
-            runner.stop()
+            if self._hurried:
+                runner.stop_at_once()
+            else:
+                runner.stop()
         await self._fleet.wait_empty()
         await self._watch.close()
         await self._slot_persistence.wait_closed()
@@ -292,7 +296,10 @@ class Supervisor:
         self._claims.close()
 
     def hurry(self) -> None:
-        """Nothing more is worth waiting for: end without keeping what runners had evaluated."""
+        """Nothing more is worth waiting for: end without keeping what runners had evaluated, also
+        those that serve until `close`.
+        """
+        self._hurried = True
         for runner in self._fleet:
             if runner.state is RunnerState.STOPPING:
                 runner.stop_at_once()

@@ -22,6 +22,7 @@
 A request can ask for any bytes as its response, whatever the faults:
 
     "raw": TEXT       what is sent instead of a response, as Latin-1
+    "first": TEXT     what is sent before it, once
     "times": N        how often
     "then": "close"   and next: close, hold (until the client has gone), die, abort, work (for ever,
                       in the one thread that answers /slots), spin (before it gets there), batch
@@ -124,6 +125,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _raw(self, body: dict[str, object]) -> None:
         piece = str(body["raw"]).encode("latin-1")
         try:
+            self.wfile.write(str(body.get("first") or "").encode("latin-1"))
             for _ in range(int(str(body.get("times") or 1))):
                 self.wfile.write(piece)
             self.wfile.flush()
@@ -195,9 +197,9 @@ def told_in_text(body: dict[str, object]) -> dict[str, object]:
     if isinstance(messages := body.get("messages"), list) and messages:
         text = messages[-1].get("content")
     if isinstance(items := body.get("input"), list) and items:
-        text = items[-1].get("content")
+        text = items[-1] if isinstance(items[-1], str) else items[-1].get("content")
         text = text[-1].get("text") if isinstance(text, list) else text
-    if isinstance(text, str) and text.startswith('{"raw"'):
+    if isinstance(text, str) and text.startswith(('{"raw"', '{"first"')):
         return dict(json.loads(text))
     return {}
 

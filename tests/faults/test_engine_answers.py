@@ -145,11 +145,27 @@ def test_answer_of_known_length_that_is_cut_is_cut_for_another_name(
     assert data.endswith(b'{"model":"also","text":\r\n')
 
 
-def test_garbage_behind_a_stream_does_not_reach_the_client(daemon: DaemonProcess) -> None:
+@pytest.mark.parametrize(
+    "behind",
+    [
+        pytest.param("0\r\n\r\nHTTP/1.1 299 SMUGGLED\r\n\r\n", id="a response"),
+        pytest.param(
+            "0\r\n\r\nHTTP/1.1 299 SMUGGLED\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            id="a response in chunks",
+        ),
+        pytest.param(
+            "0\r\n\r\nHTTP/1.1 299 SMUGGLED\r\nX: 0\r\n\r\n", id="one that looks like an end"
+        ),
+        pytest.param("0\r\nX-Smuggled: 0\r\n\r\n", id="a trailer that looks like an end"),
+    ],
+)
+def test_garbage_behind_a_stream_does_not_reach_the_client(
+    daemon: DaemonProcess, behind: str
+) -> None:
     """Bytes behind the last chunk could be read as the next answer: they are not passed on."""
     with Wire(daemon.socket) as wire:
         fields = {"model": "tiny", "prompt": "x", "stream": True}
-        raw = STREAM + EVENT + "0\r\n\r\nHTTP/1.1 299 SMUGGLED\r\n\r\n"
+        raw = STREAM + EVENT + behind
         wire.send(post("/v1/completions", fields | {"raw": raw}) + get("/version"))
         assert wire.read().status == 502
         assert "version" in wire.read().json()

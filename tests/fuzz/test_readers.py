@@ -13,6 +13,7 @@ import json
 import os
 import time
 import tracemalloc
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ from runnerd.models.reference import Reference
 from runnerd.relay.body_inspection import inspect
 from runnerd.relay.events import StreamError
 from runnerd.relay.http_reader import Head, HttpReader, Malformed
+from runnerd.relay.image_cost import image_cost
+from runnerd.relay.inline_content import inline_content
 from runnerd.relay.parsed_request import parse
 from runnerd.relay.request_rewrites.known_schemas import with_known_schemas
 from runnerd.relay.response_parser import BadResponse, ChunkedBody, read_head
@@ -98,6 +101,55 @@ MANIFEST = mixed(
     b"9" * 20, b"-1", b"{", b"}", b"[", b"]", b",", b'"annotations":{', b"null", b'"', b"1e9",
     b'"mediaType":"application/vnd.docker.ai.gguf.v3"',
 )  # fmt: skip
+IMAGE = mixed(
+    b"\x89PNG\r\n\x1a\n",
+    b"\0\0\0\rIHDR\0\0\0\x08\0\0\0\x08\x10\x06\0\0\0\0\0\0\0",
+    b"\0\0\0\x04CgBI",
+    b"\0\0\0\x0aIDATx\x9c",
+    zlib.compress(bytes(2**16)),
+    zlib.compress(bytes(2**16))[2:],
+    b"\0\0\0\0IEND",
+    b"\xff\xd8\xff",
+    b"\xff\xe0\0\x10JFIF\0",
+    b"\xff\xc2\0\x11\x08\0\x08\0\x08\x03",
+    b"\xff\xda\0\x08",
+    b"\xff\xfe",
+    b"\xff" * 300,
+    b"RIFF\0\0\0\0WEBP",
+    b"VP8X",
+    b"VP8L",
+    b"VP8 ",
+    b"GIF89a",
+    b"BM",
+    b"8BPS",
+    b"P6",
+    b"\0" * 900,
+    b"\0\0\x02\0",
+    b"\xff\xff\xff\xff",
+    b"\0\x01",
+)
+INLINE = mixed(
+    b"data:image/png;base64,",
+    b"data:",
+    b",",
+    b";base64",
+    b"iVBORw0KGgo",
+    b"/9j/",
+    b"UklGR",
+    b"=",
+    b"==",
+    b"\\n",
+    b"\\u002c",
+    b"\\ud800",
+    b"\\",
+    b"\\/",
+    b"-_",
+    b" ",
+    b"\n",
+    b"A" * 900,
+    b"\xff",
+    b"file:///",
+)
 NUMBERS = st.sampled_from([0, 1, 7, 255, 2**31 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1])
 
 
@@ -164,6 +216,21 @@ def through_response(data: bytes) -> None:
         ChunkedBody(decodes=True).feed(body)
 
 
+def through_image(data: bytes) -> None:
+    """As it is, and as large as those that are inflated to see."""
+    for image in (data, data + bytes(2**18)):
+        with contextlib.suppress(RunnerdError):
+            assert image_cost(image) >= 0
+
+
+def through_inline_content(data: bytes) -> None:
+    """A string of JSON, whose image is no larger than what says it."""
+    said = memoryview(b'"' + data.replace(b'"', b"") + b'"')
+    for bare in (False, True):
+        with contextlib.suppress(RunnerdError):
+            assert len(inline_content(said, bare=bare)) <= len(said)
+
+
 SETTINGS = st.dictionaries(
     st.sampled_from(sorted(config.Settings.model_fields)),
     st.one_of(
@@ -210,6 +277,8 @@ def run(strategy: st.SearchStrategy[Any], reader: Callable[[Any], None]) -> None
         (SCHEMA, through_schema),
         (EVENTS, through_events),
         (RESPONSE, through_response),
+        (IMAGE, through_image),
+        (INLINE, through_inline_content),
     ],
     ids=[
         "http",
@@ -221,6 +290,8 @@ def run(strategy: st.SearchStrategy[Any], reader: Callable[[Any], None]) -> None
         "schema",
         "events",
         "response",
+        "image",
+        "inline content",
     ],
 )
 def test_reader_only_refuses(

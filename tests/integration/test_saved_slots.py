@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -230,6 +231,27 @@ def test_second_signal_waits_for_no_save(tmp_path: Path) -> None:
         assert daemon.terminate() == 0
         assert saved(daemon) == []
         assert list(slots.glob("*.run")) == []
+
+
+def test_second_signal_begins_no_save(tmp_path: Path) -> None:
+    """Neither where it comes while responses are waited for, and no runner stops yet."""
+    with running(tmp_path, env=with_engine(tmp_path, "slow-slots", 1000)) as daemon:
+        daemon.import_model(DEMO / "demo-a.gguf", "a")
+        assert daemon.http.post("/v1/chat/completions", json=question()).status_code == 200
+        begun = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: {}\n\n"
+        said = json.dumps({"raw": begun, "then": "hold"})
+        held = {**question(), "messages": [{"role": "user", "content": said}], "stream": True}
+        with (
+            daemon.client() as client,
+            client.stream("POST", "/v1/chat/completions", json=held) as response,
+        ):
+            assert next(response.iter_bytes())
+            assert daemon.process is not None
+            daemon.process.terminate()
+            wait_for(lambda: "draining" in daemon.text(), "the daemon to wait for the response")
+            assert daemon.terminate() == 0
+        assert "SIGTERM again" in daemon.text()
+        assert saved(daemon) == []
 
 
 def test_resident_model_recalls_whoever_comes(daemon: DaemonProcess) -> None:

@@ -114,6 +114,31 @@ def test_numbers_of_accounts_and_processes_are_not_lent(
 
 
 @as_root
+def test_accounts_are_those_of_the_hosts_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its users, its groups, and of what users have for their containers; lines that say
+    something else are passed over.
+    """
+    files = {
+        "passwd": "root:x:0:0\nreal:x:60810:100:A real one:/home/real:/bin/sh\nbad:x:x:y\n\n",
+        "group": "service:x:60811:\n",
+        "subuid": "real:60812:2\nother:100000:65536\nbad:1\nworse:x:y\n",
+        "subgid": "real:60815:1\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(engine_users, "_ACCOUNTS", (tmp_path / "passwd", tmp_path / "group"))
+    monkeypatch.setattr(engine_users, "_SUBORDINATE", (tmp_path / "subuid", tmp_path / "subgid"))
+    users = EngineUsers("60810-60815", tmp_path)
+    lent = users.lend()
+    assert lent.uid == 60814
+    with pytest.raises(NoUser, match="are taken"):
+        users.lend()
+    users.give_back(lent)
+
+
+@as_root
 def test_what_still_runs_ends_with_its_number(tmp_path: Path) -> None:
     """A process that has left its group as well."""
     users = EngineUsers(RANGE, tmp_path)

@@ -16,6 +16,7 @@ from runnerd.errors import RunnerdError
 from runnerd.scheduler import RunnerKey
 from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.supervisor import Lease, Supervisor
+from runnerd.supervisor.slot_persistence import SlotPersistence
 from tests.support.listener import Listener
 
 PLACES = 8  # the backend's four slots, twice
@@ -95,6 +96,29 @@ async def test_places_go_to_clients_in_turns(
     assert greedy[0].lease is not None
     greedy[0].lease.release()
     assert told[2:] == greedy[1:]
+
+
+@pytest.mark.parametrize("hurried", [True, False])
+async def test_who_is_in_a_hurry_has_nothing_saved(
+    supervisor: Supervisor,
+    busy: tuple[RunnerKey, list[Lease]],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    hurried: bool,
+) -> None:
+    """Nor of a runner that served when it was said, and is stopped afterwards."""
+    del busy
+    saves: list[object] = []
+
+    async def remember(_: object, runner: object) -> None:
+        saves.append(runner)
+
+    monkeypatch.setattr(SlotPersistence, "remember", remember)
+    supervisor.drain()
+    if hurried:
+        supervisor.hurry()
+    await supervisor.close()
+    assert bool(saves) is not hurried
 
 
 async def test_who_leaves_gets_nothing(

@@ -13,11 +13,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from runnerd.api.ollama.context_codec import Turn, remember
-from runnerd.relay.events import Events, UnwantedResponse, broken_off
-from runnerd.relay.response_adapters.assembly import check_entries
+from runnerd.relay.events import Events, UnwantedResponse, broken_off, whole_document
+from runnerd.relay.response_adapters.assembly import check_bytes, check_entries
 from runnerd.relay.response_adapters.infill import native_choices
 from runnerd.relay.response_adapters.logprobs import shown_text
 
@@ -63,6 +61,7 @@ class TextResponse:
         self._began = time.monotonic()
         self._events = Events()
         self._texts: dict[str, list[str]] = {"content": [], "thinking": []}
+        self._kept = 0  # characters
         self._calls: dict[int, dict[str, Any]] = {}
         self._reason = "stop"
         self._timings: dict[str, Any] = {}
@@ -110,6 +109,8 @@ class TextResponse:
         """Take a piece of the response; return its line, where there are lines."""
         if content and (self._turns is not None or not self.streams):
             self._texts["content"].append(content)
+            self._kept += len(content)
+            check_bytes(self._kept)
         if not self.streams:
             self._texts["thinking"].append(thinking)
             self._logprobs += logprobs
@@ -219,7 +220,7 @@ class EmbeddingResponse:
 
     def end(self) -> bytes:
         """Return the vectors, of length 1."""
-        document = msgspec.json.decode(self._data)
+        document = whole_document(bytes(self._data))
         self._data = bytearray()
         self._check_length(document.get("usage", {}).get("prompt_tokens", 0))
         rows = sorted(document["data"], key=lambda row: row["index"])

@@ -18,7 +18,9 @@ from runnerd.relay.events import StreamError, broken_off, document_of, unknown_s
 from runnerd.relay.response_adapters.repeated_events import RepeatedEvent
 from runnerd.sse import EventSplitter
 
-_MOST_BYTES = 256 * 2**20  # of a stream: half a million tokens
+MOST_BYTES = 256 * 2**20
+"""Of an engine's response that is kept until its end: half a million tokens."""
+
 MOST_ENTRIES = 2**14
 """So many responses, or calls in one, are put together: each takes more memory than bytes."""
 
@@ -44,8 +46,7 @@ class Assembly:
     def feed(self, data: bytes) -> None:
         """Take a piece of the event stream.  Raises StreamError."""
         self._bytes += len(data)
-        if self._bytes > _MOST_BYTES:
-            raise StreamError({"message": f"the response is larger than {_MOST_BYTES} bytes"})
+        check_bytes(self._bytes)
         texts = self._splitter.feed(data)
         at, end = 0, len(texts)
         while at < end:
@@ -179,6 +180,12 @@ def _call(merged: dict[str, Any]) -> dict[str, Any]:
     if function is None or "arguments" not in function:
         return merged
     return {**merged, "function": {**function, "arguments": "".join(function["arguments"])}}
+
+
+def check_bytes(held: int) -> None:
+    """Raise StreamError where so many bytes of a response are more than are kept."""
+    if held > MOST_BYTES:
+        raise StreamError({"message": f"the response is larger than {MOST_BYTES} bytes"})
 
 
 def check_entries(entries: Sized) -> None:

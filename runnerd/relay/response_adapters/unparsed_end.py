@@ -17,6 +17,7 @@ import msgspec
 from runnerd.relay.body import ABSENT, ALONE, Inference
 from runnerd.relay.dialect import Translation
 from runnerd.relay.events import DONE, EVENT_STREAM, StreamError, document_of, written
+from runnerd.relay.response_adapters.assembly import check_bytes
 from runnerd.sse import EventSplitter, joined
 
 _WORDS = "The model produced output that does not match the expected"
@@ -121,8 +122,11 @@ class UnparsedEndOfResponse(UnparsedEnd):
         self._items: list[dict[str, Any]] = []
         self._open: dict[str, Any] | None = None
         self._text: list[str] = []
+        self._kept = 0  # bytes of events
 
     def note(self, text: bytes) -> None:
+        self._kept += len(text)
+        check_bytes(self._kept)
         event = document_of(text) or {}
         kind = event.get("type")
         if isinstance(event.get("response"), dict):

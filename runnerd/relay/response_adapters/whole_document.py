@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
+from runnerd.relay.events import whole_document
 
 
 class WholeDocument:
@@ -21,6 +21,5 @@ class WholeDocument:
         return b""
 
     def document(self) -> dict[str, Any]:
-        """What has come.  Raises msgspec.DecodeError."""
-        found: dict[str, Any] = msgspec.json.decode(self._data)
-        return found
+        """What has come.  Raises StreamError."""
+        return whole_document(bytes(self._data))
