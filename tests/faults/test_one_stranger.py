@@ -18,8 +18,6 @@ from tests.support.engines import fake_engine
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire, get, post
 
-pytestmark = pytest.mark.long
-
 MIB = 2**20
 SHORT = {"model": "tiny", "prompt": "x", "max_tokens": 1}
 HEAD = (
@@ -172,7 +170,7 @@ def test_trailers_of_a_request_that_waits_are_no_headers(daemon: DaemonProcess) 
 STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-@pytest.mark.parametrize("kind", ["unix", "tcp"])
+@pytest.mark.parametrize("kind", ["unix", pytest.param("tcp", marks=pytest.mark.long)])
 def test_streams_that_nobody_reads_give_their_places_to_who_waits(
     tmp_path: Path, kind: str
 ) -> None:

@@ -41,7 +41,6 @@ CALLS = (
 SECRET = "hf_do_not_tell"
 
 pytestmark = [
-    pytest.mark.long,
     pytest.mark.skipif(PYTHON is None, reason="needs a Python of the system"),
     pytest.mark.skipif(
         landlock.abi() == 0 or seccomp.machine() is None, reason="this kernel has no Landlock"
@@ -172,6 +171,7 @@ def test_it_reaches_nothing(user: str) -> None:
         assert (this.folder / "home" / "secret").read_text() == "private"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("user", USERS)
 def test_it_is_the_sandbox_that_holds(user: str) -> None:
     """The same engine without it gets at its neighbours, so that the attempts are real ones."""
@@ -192,6 +192,7 @@ def test_it_is_the_sandbox_that_holds(user: str) -> None:
         assert {name: report[name] for name in harmless} == dict.fromkeys(harmless, True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("user", USERS)
 def test_the_daemon_keeps_its_secrets(user: str) -> None:
     """Once it runs, its environment holds no token, and who is not root cannot look into it."""

@@ -18,8 +18,6 @@ from tests.support.ggufs import smallest_model
 from tests.support.members import Join, Member, joining
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.long
-
 PATH = "/runnerd/approvals"
 SMALL = smallest_model()
 ASKS = ["request_download", "request_load", "request_unload"]
@@ -141,6 +139,7 @@ def test_others(daemon: DaemonProcess, join: Join) -> None:
     assert bob.http.get(PATH, params={"user": "ann"}).json() == []
 
 
+@pytest.mark.long
 def test_pages(daemon: DaemonProcess, join: Join) -> None:
     """A page does neither see nor decide for the owner who looks at it."""
     asked = ask(join("ann"), "permissions", may=["superuser"])
@@ -176,6 +175,7 @@ def test_decided_twice(daemon: DaemonProcess, join: Join) -> None:
         assert permissions(ann) == ["view_llms"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("order", [("accept", "reject"), ("reject", "accept")])
 def test_two_owners_at_once(daemon: DaemonProcess, join: Join, order: tuple[str, str]) -> None:
     """One wins, and the other is told; what is in force is what the winner said."""
@@ -200,6 +200,7 @@ def test_two_owners_at_once(daemon: DaemonProcess, join: Join, order: tuple[str,
             assert permissions(ann) == (["session"] if winner == "accept" else [])
 
 
+@pytest.mark.long
 def test_two_owners_accept_at_once(daemon: DaemonProcess, join: Join, server: FileServer) -> None:
     """It is done once, in the name of one of them, and both are told the same."""
     ann, boss = join("ann", may=ASKS), join("boss", may=["superuser"])
@@ -259,6 +260,7 @@ def test_withdrawing(daemon: DaemonProcess, join: Join) -> None:
     assert [each["id"] for each in listed] == [asked["id"]]
 
 
+@pytest.mark.long
 def test_what_would_be_lost(daemon: DaemonProcess, join: Join) -> None:
     """Permissions take the place of those before: the owner sees which would go."""
     ann = join("ann")
@@ -324,6 +326,7 @@ def test_what_is_wrong(join: Join, said: dict[str, Any], words: str) -> None:
     assert words in response.json()["error"]["message"]
 
 
+@pytest.mark.long
 def test_the_most(daemon: DaemonProcess, join: Join) -> None:
     """A hundred of a user may wait; the same again is no other one; others are not concerned."""
     ann, bob = join("ann", may=ASKS), join("bob")
@@ -375,6 +378,7 @@ def test_a_download(daemon: DaemonProcess, join: Join, server: FileServer) -> No
     wait_for(lambda: outcomes() == [(200, "done"), (404, failed["failure"])], "the audit")
 
 
+@pytest.mark.long
 def test_while_it_is_being_done(daemon: DaemonProcess, join: Join, server: FileServer) -> None:
     """It is not done twice, and not rejected meanwhile; whose pull it is."""
     ann = join("ann", may=[*ASKS, "view_llms"])
@@ -399,6 +403,7 @@ def test_while_it_is_being_done(daemon: DaemonProcess, join: Join, server: FileS
         server.release.clear()
 
 
+@pytest.mark.long
 def test_killed_in_between(tmp_path: Path, settings: dict[str, str], server: FileServer) -> None:
     """A daemon that is killed while it does what was accepted has lost nothing: it is pending."""
     with running(tmp_path / "daemon", env=settings) as daemon:
@@ -433,6 +438,7 @@ def test_a_user_that_is_removed(daemon: DaemonProcess, join: Join) -> None:
     decide(daemon.http, asked, "accept", status=404)
 
 
+@pytest.mark.long
 @pytest.mark.engine
 def test_load_and_unload(daemon: DaemonProcess, join: Join, gguf: Path) -> None:
     """The model is in memory, and out of it, once it is said to be done."""
@@ -455,6 +461,7 @@ def test_load_and_unload(daemon: DaemonProcess, join: Join, gguf: Path) -> None:
     assert hidden.text.replace("ai/tiny", "") == unknown.text.replace("ai/unkn", "")
 
 
+@pytest.mark.long
 @pytest.mark.engine
 def test_a_model_that_has_vanished(daemon: DaemonProcess, join: Join, gguf: Path) -> None:
     """It cannot be loaded, and that is told; once it is back it can."""
@@ -504,6 +511,7 @@ class Stream:
         assert not self._thread.is_alive()
 
 
+@pytest.mark.long
 def test_following(daemon: DaemonProcess, join: Join) -> None:
     """What there is, what comes and what changes: the owner sees all, a user its own; and it ends
     with the key.
@@ -534,6 +542,7 @@ def test_following(daemon: DaemonProcess, join: Join) -> None:
         daemon.start()
 
 
+@pytest.mark.long
 def test_a_superuser_no_more(daemon: DaemonProcess, join: Join) -> None:
     """Is told nothing more of others."""
     ann, boss = join("ann"), join("boss", may=["superuser"])
@@ -547,6 +556,7 @@ def test_a_superuser_no_more(daemon: DaemonProcess, join: Join) -> None:
     assert len(stream.events) == 1
 
 
+@pytest.mark.long
 def test_streams_of_one_user(daemon: DaemonProcess, join: Join) -> None:
     """There are eight at most, and one that has ended makes room."""
     ann = join("ann")
@@ -565,6 +575,7 @@ def _follows(http: httpx.Client) -> bool:
         return response.status_code == 200
 
 
+@pytest.mark.long
 def test_without_a_key(tmp_path: Path) -> None:
     """Requests are users': who is let in without a key has none, and cannot make any."""
     with running(tmp_path / "daemon", env={"RUNNERD_REQUIRE_KEYS": "1"}) as daemon:

@@ -18,8 +18,6 @@ import pytest
 from tests.support.daemon import DaemonProcess, running
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.long
-
 
 @pytest.fixture
 def daemon(tmp_path: Path, gguf: Path) -> Iterator[DaemonProcess]:
@@ -80,6 +78,7 @@ def test_locked(daemon: DaemonProcess) -> None:
     assert add(daemon, "bob").status_code == 201
 
 
+@pytest.mark.long
 @pytest.mark.engine
 def test_locked_from_the_start(daemon: DaemonProcess) -> None:
     """The daemon starts, serves, and has its users once the other program has ended."""
@@ -119,6 +118,7 @@ def test_a_file_that_may_not_grow(daemon: DaemonProcess) -> None:
     assert add(daemon, "bob").status_code == 201
 
 
+@pytest.mark.long
 @pytest.mark.engine
 def test_a_full_disk(tmp_path: Path, gguf: Path) -> None:
     """507, which says so; also from the start, and all is well once there is room."""

@@ -18,8 +18,6 @@ from tests.support.daemon import JSON, DaemonProcess, running
 from tests.support.ggufs import smallest_model
 from tests.support.waiting import SECONDS, wait_for
 
-pytestmark = pytest.mark.long
-
 
 @contextmanager
 def failing(daemon: DaemonProcess, call: str, error: str, *paths: Path) -> Iterator[None]:
