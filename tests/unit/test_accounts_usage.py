@@ -17,6 +17,8 @@ from runnerd.accounts.usage_rows import Used
 from runnerd.database import Database
 from runnerd.errors import ModelNotFound
 
+COVERS = ("runnerd.accounts.usage_rows",)
+
 TODAY = 20_000
 ALL = Period(0, TODAY)
 CALLED = {"user a": "ann", "user b": "bob"}

@@ -18,6 +18,8 @@ from runnerd.llms.entry_store import EntryStore
 from runnerd.pulls.published import NOTHING, Published
 from tests.support.stores import add, opened, small
 
+COVERS = ("runnerd.llms.entry_rows",)
+
 ENTRY = LLMRegistryEntry(id="x", url="http://x", connector_type=ConnectorType.LLMRS)
 ONE = KeptEntry("u1", "m1", "pantry/x:1", ENTRY)
 TWO = KeptEntry("u2", "m2", "", msgspec.structs.replace(ENTRY, id="y", tags=["é"]))
