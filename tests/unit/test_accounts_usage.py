@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -46,14 +44,6 @@ def name_of(id: str) -> str:
     if id not in NAMES:
         raise ModelNotFound(f"no model {id}")
     return NAMES[id]
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(tmp_path)
-    await database.open()
-    yield database
-    await database.close()
 
 
 @pytest.fixture
