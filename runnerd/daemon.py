@@ -302,7 +302,7 @@ async def _enforce(parts: Parts) -> None:
         try:
             parts.relay.enforce()
         except Exception:  # of one connection; the next look must come all the same
-            log.exception("what users may not do any more could not be ended")
+            log.exception("requests that users may not make any more could not be ended")
 
 
 def check(settings: Settings, bound: Sequence[str] = ()) -> None:

@@ -107,7 +107,7 @@ class SavedSlots:
             self._read_lines()
         except OSError as error:
             log.warning(
-                "what models had evaluated is not kept any more: %s (%s)",
+                "evaluated conversations are not saved until the next start: %s (%s)",
                 error.strerror,
                 error.filename,
             )

@@ -29,7 +29,11 @@ async def watchdog(notifier: Notifier, stranded: Callable[[], int]) -> AsyncIter
             if (count := stranded()) == 0:
                 notifier.watchdog()
             else:
-                log.error("%d requests wait for what will not come", count)
+                log.error(
+                    "%d requests wait that nothing will serve; systemd is not told"
+                    " that the daemon is alive",
+                    count,
+                )
             await asyncio.sleep(interval)
 
     beating = tasks.spawn(beat(), name="watchdog")

@@ -172,7 +172,7 @@ def _make_folders(launch: Launch) -> Launch:
             launch.slots.mkdir(mode=0o700)
     except OSError as error:
         log.warning(
-            "what the model evaluates is not kept: cannot make %s: %s",
+            "evaluated conversations are not saved: cannot make %s: %s",
             launch.slots,
             error.strerror,
         )

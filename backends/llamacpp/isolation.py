@@ -106,7 +106,9 @@ class Isolation:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            log.warning("what drivers compile is not kept: %s: %s", folder, error.strerror)
+            log.warning(
+                "the GPU drivers' compiled code is not cached: %s: %s", folder, error.strerror
+            )
             return None
         return folder
 

@@ -99,7 +99,7 @@ class Rules:
             if has_form_of_key(secret):
                 raise
             raise Unauthorized(
-                "what was sent as a key is none of this host's; ask the owner for one (`runnerd"
+                "the key that was sent is not one of this host's; ask the owner for one (`runnerd"
                 " user add NAME`), or send none where you are let in without. A placeholder, such"
                 " as `unused`, works only as long as there are no keys"
             ) from error

@@ -43,7 +43,7 @@ def _ended(client: Client, options: argparse.Namespace) -> int:
     print_table(_HEAD, rows, spare=("TOKENS IN", "OUT", "TIME", "OPERATION"))
     if "superuser" in client.json("GET", "/runnerd/me")["may"]:  # who can have it otherwise
         print(
-            "what was asked and answered is not kept; capture_requests = true"
+            "requests and their responses are not kept; capture_requests = true"
             " (RUNNERD_CAPTURE_REQUESTS=1) keeps it",
             file=sys.stderr,
         )

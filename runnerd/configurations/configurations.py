@@ -169,7 +169,9 @@ class Configurations:
                     await self._settle()
                     await self._keep(kept)
             except (InsufficientStorage, StorageFailure) as error:
-                log.warning("what was configured for %s stays: %s", model, error.message)
+                log.warning(
+                    "the configuration of %s could not be removed: %s", model, error.message
+                )
 
     def list(self) -> Iterator[tuple[ConfigurationKey, ModelConfiguration]]:
         """Yield every stored configuration of a model that is here, in a stable order."""

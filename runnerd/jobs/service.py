@@ -114,4 +114,4 @@ class Jobs:
                 await self.files.sweep(before)
                 await self.batches.sweep(before)
             except RunnerdError as error:
-                log.warning("old files stay: %s", error.message)
+                log.warning("expired files and batches could not be removed: %s", error.message)

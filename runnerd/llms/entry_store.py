@@ -49,7 +49,9 @@ class EntryStore:
         try:
             await self._change(lambda connection: rows.publish(connection, id, tag, said, tags))
         except RunnerdError as error:
-            log.warning("what is published of %s is not kept: %s", model.name, error.message)
+            log.warning(
+                "the published description of %s could not be saved: %s", model.name, error.message
+            )
 
     def check_room(self, principal: str, coming: int) -> None:
         """Raise errors.LimitReached where a principal has as many entries as it may, with those of

@@ -103,8 +103,10 @@ class _Described:
 
 
 def find_named(llms: Iterable[LLM], text: str) -> LLM | None:
-    """The LLM that an id names, if it is the only one, or the only one that is not another user's,
-    or a UUID; None where there is none.
+    """The LLM with this id or UUID, None where there is none.
+
+    Of several with one id it is the one that is not another user's; where these are several, too,
+    the id names none of them.
     """
     every = list(llms)
     named = [llm for llm in every if llm.entry.id == text]

@@ -26,7 +26,9 @@ def files_below(folder: Path) -> dict[str, BorrowedFile]:
     found: dict[str, BorrowedFile] = {}
     for count, entry in enumerate(_entries(folder, _DEPTH)):
         if count >= MOST_ENTRIES:
-            raise UnsafeFolder(f"{folder} has more than {MOST_ENTRIES} entries")
+            raise UnsafeFolder(
+                f"{folder} has more than {MOST_ENTRIES} entries; name a folder with fewer"
+            )
         if not entry.name.lower().endswith(".gguf"):
             continue
         status = entry.stat(follow_symlinks=False)

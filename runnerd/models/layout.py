@@ -228,7 +228,7 @@ def tidy(path: Path) -> None:
     try:
         discard(path)
     except OSError as error:
-        log.warning("%s is removed at the next start; now: %s", path, error.strerror)
+        log.warning("%s cannot be removed (%s); the next start tries again", path, error.strerror)
 
 
 def is_intact(path: Path, size: int, stamp: int | None) -> bool:

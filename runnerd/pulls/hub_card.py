@@ -36,7 +36,7 @@ class _Repository(msgspec.Struct):
 
 
 def published(raw: bytes, repository: str) -> Published:
-    """What the hub's own words for a repository say."""
+    """The hub's description of a repository; nothing is taken from bytes that are no JSON."""
     try:
         found = msgspec.json.decode(raw, type=_Repository)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

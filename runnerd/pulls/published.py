@@ -48,7 +48,10 @@ async def asked(question: Awaitable[Published | None]) -> Published | None:
         async with asyncio.timeout(_PATIENCE):
             return await question
     except (RunnerdError, TimeoutError) as error:
-        log.info("what is published of a model is not known: %s", error or "no answer in time")
+        log.info(
+            "a model's description at its source could not be read: %s",
+            error or "no answer in time",
+        )
         return None
 
 

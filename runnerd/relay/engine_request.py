@@ -59,7 +59,7 @@ class EngineRequest(msgspec.Struct, eq=False):
 
     @property
     def key(self) -> RunnerKey:
-        """What its runner serves."""
+        """The key of the runner that is asked."""
         return self.plan.key
 
     # the exchange's side

@@ -1,4 +1,4 @@
-"""What an engine's decoder comes to with an image: how much memory it takes, and for how long.
+"""What it costs an engine to decode an image: memory, and time.
 
 It decodes what an image says it is, in the engine's memory and beside its working thread.  So the
 first bytes say what that takes, of every format that engines read.  Where they need not tell the

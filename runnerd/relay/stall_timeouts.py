@@ -15,7 +15,7 @@ _LONGEST_PAUSE = 5.0
 
 
 class StallTimeoutClient(Protocol):
-    """An exchange with an engine."""
+    """One request at an engine, which is told when nothing comes for too long."""
 
     heard: bool
     """Set whenever something was heard; a round clears it."""

@@ -103,7 +103,7 @@ class Pace:
             self._answered, self._began = 0, math.inf
 
     def _note(self, seconds: float, answered: int, now: float) -> None:
-        """A round is over that took so many seconds for each of so many requests."""
+        """Note a round that is over: `seconds` for each request, `answered` how many there were."""
         if seconds > _QUICK:
             return
         if now >= self._period_ends:

@@ -45,7 +45,7 @@ class Keys:
 
     @property
     def revision(self) -> int:
-        """Another number whenever `key` may return something else for the same model."""
+        """A number that changes whenever `key` may return something else for the same model."""
         return self._variants.revision
 
     def key(

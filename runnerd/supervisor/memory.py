@@ -197,7 +197,7 @@ class MemoryAccounts:
                 runner.process = await engine_process(runner.engine_socket)
             holding = await threads.run(self._look, self._host, runner.process)
         except OSError as error:
-            log.debug("what %s holds cannot be seen: %s", runner.name, error)
+            log.debug("the memory that %s holds cannot be read: %s", runner.name, error)
             return None
         place = key, runner.spec.configuration.parallel
         self._seen_first.setdefault(place, holding.devices)

@@ -17,9 +17,9 @@ from runnerd.cli.doctor_engine import engine_findings
 from runnerd.cli.findings import Finding
 from runnerd.config import Settings
 from tests.integration.test_cli import runnerd
-from tests.integration.test_saved_slots import DEMO
 from tests.support.builds import real_server
 from tests.support.daemon import running
+from tests.support.two_models import DEMO
 
 SAYS = "*--verbosity*--list-devices) echo loaded CPU backend from /x/libggml-cpu-haswell.so"
 

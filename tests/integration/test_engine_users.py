@@ -23,11 +23,12 @@ from runnerd.cli.ps import row
 from runnerd.cli.runners import described
 from runnerd.models import tiny
 from tests.integration.test_llamacpp_backend import started
-from tests.integration.test_saved_slots import DEMO, FEW, ask, saved
+from tests.integration.test_saved_slots import FEW, ask, saved
 from tests.support.builds import real_server
 from tests.support.daemon import DaemonProcess, running
 from tests.support.engines import context
 from tests.support.runners import children
+from tests.support.two_models import two_models
 from tests.support.waiting import wait_for
 
 FIRST, LAST = 60600, 60699
@@ -66,9 +67,7 @@ def held(daemon: DaemonProcess) -> int:
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
     """A daemon with room for one of two models, whose engines have users."""
-    with running(tmp_path, env={"RUNNERD_MAX_RUNNERS": "1", **settings()}) as daemon:
-        for name in "ab":
-            daemon.import_model(DEMO / f"demo-{name}.gguf", name)
+    with two_models(tmp_path, env=settings()) as daemon:
         yield daemon
 
 

@@ -13,11 +13,11 @@ import pytest
 
 from tests.support.daemon import DaemonProcess, running
 from tests.support.engines import fake_engine
+from tests.support.two_models import DEMO, two_models
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.engine
 
-DEMO = Path(__file__).parents[2] / "demo"
 SYSTEM = {"role": "system", "content": "You answer briefly. " + "The quick brown fox jumps. " * 20}
 FEW = 40  # tokens of a question, much less than of the system message
 
@@ -48,9 +48,7 @@ def saved(daemon: DaemonProcess) -> list[Path]:
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
     """A daemon with room for one of two models."""
-    with running(tmp_path, env={"RUNNERD_MAX_RUNNERS": "1"}) as daemon:
-        for name in "ab":
-            daemon.import_model(DEMO / f"demo-{name}.gguf", name)
+    with two_models(tmp_path) as daemon:
         yield daemon
 
 

@@ -11,29 +11,25 @@ import pytest
 
 from tests.support.daemon import JSON, DaemonProcess, running
 from tests.support.sessions import GREEDY, SYSTEM, evaluated, events, history, make, prompt
+from tests.support.two_models import DEMO, two_models
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.engine
 
-DEMO = Path(__file__).parents[2] / "demo"
 LAST_TOKENS = 16  # of what was evaluated: where a template begins or ends
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     """A daemon with two models."""
-    with running(tmp_path_factory.mktemp("sessions")) as daemon:
-        for name in "ab":
-            daemon.import_model(DEMO / f"demo-{name}.gguf", name)
+    with two_models(tmp_path_factory.mktemp("sessions"), room=None) as daemon:
         yield daemon
 
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
     """A daemon of one's own, with room for one of two models."""
-    with running(tmp_path, env={"RUNNERD_MAX_RUNNERS": "1"}) as daemon:
-        for name in "ab":
-            daemon.import_model(DEMO / f"demo-{name}.gguf", name)
+    with two_models(tmp_path) as daemon:
         yield daemon
 
 

@@ -20,7 +20,7 @@ from tests.rules.page import page_files
 from tests.rules.shape import lines_of_modules, methods_of_classes, modules_have_tests
 from tests.rules.texts import named_encodings
 from tests.rules.threads import shared_changes, thread_starts
-from tests.rules.words import answers, docstrings, retired_words
+from tests.rules.words import answers, docstrings, log_subjects, retired_words
 
 RULES = (
     reserved_names,
@@ -31,6 +31,7 @@ RULES = (
     retired_words,
     docstrings,
     answers,
+    log_subjects,
     lookups,
     thread_starts,
     shared_changes,

@@ -58,6 +58,17 @@ def answers() -> Iterator[str]:
         yield from _answers_in(str(page.relative_to(ROOT)), page.read_text(), None)
 
 
+def log_subjects() -> Iterator[str]:
+    """A line of the log names its subject first: not "what drivers compile is not kept"."""
+    for source in sources():
+        for node in ast.walk(source.tree):
+            if not (isinstance(node, ast.Call) and ast.unparse(node.func).startswith("log.")):
+                continue
+            text = node.args[0] if node.args else None
+            if isinstance(text, ast.Constant) and str(text.value).startswith("what "):
+                yield f"{source.path}:{node.lineno}: {text.value!r} does not name its subject"
+
+
 def _settings_and_scripts() -> list[Path]:
     return [*(ROOT / "systemd").glob("*.toml"), *(ROOT / "runnerd" / "web").glob("*.js")]
 

@@ -1,11 +1,13 @@
-"""What the tests of the store have in common."""
+"""What the tests of the store and of the database have in common."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from runnerd.database import Database
 from runnerd.models import tiny
 from runnerd.models.store import Store
 from tests.support.stores import opened
@@ -31,3 +33,12 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "files"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    """An open, empty database."""
+    database = Database(tmp_path)
+    await database.open()
+    yield database
+    await database.close()

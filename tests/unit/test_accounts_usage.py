@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +14,8 @@ from runnerd.accounts.usage import DAY, KEPT_DAYS, Period, UsageStore
 from runnerd.accounts.usage_rows import Used
 from runnerd.database import Database
 from runnerd.errors import ModelNotFound
+
+COVERS = ("runnerd.accounts.usage_rows",)
 
 TODAY = 20_000
 ALL = Period(0, TODAY)
@@ -44,14 +44,6 @@ def name_of(id: str) -> str:
     if id not in NAMES:
         raise ModelNotFound(f"no model {id}")
     return NAMES[id]
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(tmp_path)
-    await database.open()
-    yield database
-    await database.close()
 
 
 @pytest.fixture

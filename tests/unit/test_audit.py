@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -13,14 +11,6 @@ from runnerd.accounts import audit as audit_module
 from runnerd.accounts.audit import Audit, AuditEntry
 from runnerd.database import Database
 from runnerd.database.migrations import MOST_AUDIT_ENTRIES
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(tmp_path)
-    await database.open()
-    yield database
-    await database.close()
 
 
 def entry(subject: str, who: str = "ann") -> AuditEntry:

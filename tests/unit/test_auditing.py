@@ -17,6 +17,8 @@ from runnerd.api.context import CONTEXT, OUTCOME, Context, json_body
 from runnerd.api.routing import Routes
 from runnerd.tasks import spawn
 
+COVERS = ("runnerd.api.routing",)
+
 
 class Kept:
     """Stands for the accounts."""

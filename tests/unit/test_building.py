@@ -28,7 +28,10 @@ from runnerd.backends.llamacpp.hardware import Hardware, look
 from runnerd.backends.llamacpp.trial.identity import Processor
 from runnerd.errors import BackendFailure
 
-COVERS = ("runnerd.backends.llamacpp.building.sources",)
+COVERS = (
+    "runnerd.backends.llamacpp.building.sources",
+    "runnerd.backends.llamacpp.hardware",
+)
 
 NVCC, HIPCC, GLSLC = Path("/x/nvcc"), Path("/opt/rocm/bin/hipcc"), Path("/x/glslc")
 CARD = ("/dev/nvidia0",)

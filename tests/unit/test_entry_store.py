@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,17 +17,11 @@ from runnerd.llms.entry_store import EntryStore
 from runnerd.pulls.published import NOTHING, Published
 from tests.support.stores import add, opened, small
 
+COVERS = ("runnerd.llms.entry_rows",)
+
 ENTRY = LLMRegistryEntry(id="x", url="http://x", connector_type=ConnectorType.LLMRS)
 ONE = KeptEntry("u1", "m1", "pantry/x:1", ENTRY)
 TWO = KeptEntry("u2", "m2", "", msgspec.structs.replace(ENTRY, id="y", tags=["é"]))
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(tmp_path)
-    await database.open()
-    yield database
-    await database.close()
 
 
 @pytest.fixture

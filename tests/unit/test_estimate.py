@@ -7,6 +7,8 @@ import pytest
 from runnerd.backends.llamacpp.building.estimate import Estimate, left, planned, weight
 from runnerd.backends.llamacpp.building.weights import USUAL, WEIGHTS
 
+COVERS = ("runnerd.backends.llamacpp.building.weights",)
+
 
 def line(number: int, of: int, unit: str) -> bytes:
     return f"[{number}/{of}] Building CXX object src/CMakeFiles/x.dir/{unit}.o\n".encode()

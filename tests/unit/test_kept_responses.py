@@ -15,8 +15,6 @@ from runnerd.sessions import kept_responses
 from runnerd.sessions.conversations import Conversations
 from runnerd.sessions.kept_responses import KeptResponses, Response, check_one_origin, new_id
 
-COVERS = ("runnerd.sessions.sessions",)
-
 ANN, BOB = "uid 1", "uid 2"
 
 

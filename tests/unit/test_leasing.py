@@ -10,8 +10,6 @@ from runnerd.relay.leasing import Leasing, RunnersSessions
 from runnerd.supervisor import Supervisor
 from runnerd.supervisor.session_states import SessionStates
 
-COVERS = ("runnerd.supervisor.service",)
-
 
 @pytest.mark.parametrize(
     ("asked", "real"), [(Leasing, Supervisor), (RunnersSessions, SessionStates)]

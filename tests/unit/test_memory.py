@@ -22,6 +22,8 @@ from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.backends.model_files import ModelFacts, ModelFiles
 
+COVERS = ("runnerd.backends.llamacpp.footprint",)
+
 MIB = 2**20
 NONE = BackendConfiguration.model_validate({})
 

@@ -56,6 +56,7 @@ def broken_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], It
         ("tempfile.NamedTemporaryFile(mode='w')", texts.named_encodings, "takes its encoding"),
         ("subprocess.run(x, text=True)", texts.named_encodings, "takes its encoding"),
         (f"class Large:\n{METHODS}", shape.methods_of_classes, "Large has 21 methods"),
+        ("log.warning('what was said: %s', x)", words.log_subjects, "does not name its subject"),
         ("\n" * 301, shape.lines_of_modules, "has 301 lines, 300 are allowed"),
         ("", shape.modules_have_tests, "runnerd.one has no test_one.py"),
         (

@@ -22,6 +22,7 @@ from runnerd.scheduler import (
 COVERS = (
     "runnerd.scheduler.core",
     "runnerd.scheduler.queries",
+    "runnerd.scheduler.decisions",
 )
 
 

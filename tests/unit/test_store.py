@@ -30,6 +30,8 @@ from runnerd.models.store import Store
 from tests.support.ggufs import STRING, gguf, pair, projector, snapshot, text
 from tests.support.stores import add, opened, small
 
+COVERS = ("runnerd.models.intake",)
+
 # coming in
 
 

@@ -34,7 +34,9 @@ class SessionConversation(Conversation):
 
     def forget(self) -> None:
         """Refuse: what was said is the session's."""
-        raise ClientError(f"`runnerd session rm {self.name}` forgets a session")
+        raise ClientError(
+            f"a session keeps what was said; `runnerd session rm {self.name}` removes it"
+        )
 
 
 @dataclass
