@@ -25,6 +25,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 _LOADED = (
     "runnerd.cli.arguments",
@@ -93,6 +94,7 @@ class _Nursery:
             # It leaves us at once, so that it is no child that a test could have left.
             subprocess.run(
                 [sys.executable, "-m", "tests.support.preloaded", str(theirs.fileno())],
+                cwd=Path(__file__).parents[2],  # where `tests` is, wherever the test stands
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
