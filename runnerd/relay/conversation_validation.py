@@ -29,7 +29,6 @@ _SENSES = {
     "input_video": ("vision", "video"),
     "video_url": ("vision", "video"),
 }
-
 _NO_RULE_NAME = re.compile(r"[^a-zA-Z0-9-]+")
 
 

@@ -97,9 +97,8 @@ class Supervisor:
         background: bool = False,
         long: bool = False,
     ) -> Lease | None:
-        """Return a lease if a runner is ready, None if it would take waiting.
-
-        One that `recalls` is worth waiting for (`recalled`).  The arguments are as in `lease`.
+        """Return a lease if a runner is ready, None if it would take waiting.  The arguments are as
+        in `lease`; one that `recalls` is worth waiting for (`recalled`).
         """
         ticket = next(self._tickets)
         granted = self._scheduler.request_at_once(
@@ -129,10 +128,9 @@ class Supervisor:
         long: bool = False,
         full: bool = False,
     ) -> int | None:
-        """Let a claimant wait for a runner that is in use; return the ticket to `leave` with.
-
-        None where that takes more than waiting: `lease` does it.  The arguments are as there;
-        `full` says that `lease_at_once` has found no room for the same a moment ago.
+        """Let a claimant wait for a runner that is in use; return the ticket to `leave` with, None
+        where that takes more than waiting: `lease` does it.  The arguments are as there; `full`
+        says that `lease_at_once` has found no room for the same a moment ago.
         """
         ticket, now = next(self._tickets), time.monotonic()
         if not self._scheduler.line_up(
@@ -178,10 +176,9 @@ class Supervisor:
         soon as it is idle, scheduler.FOREVER keeps it, None leaves what an earlier lease asked
         for, else what is configured for the model, else `idle_timeout`.  The latest lease that
         names one decides.  Who waits is served fairly between principals, a higher `priority`
-        with a head start.  `affinity` are hashes of
-        the request's message prefixes, shortest first: it goes to the instance that has seen most
-        of them.  `afresh` tries a model again although it has failed a moment ago.  `long` says
-        that it may take long, by what is asked for.
+        with a head start.  `affinity` are hashes of the request's message prefixes, shortest first:
+        it goes to the instance that has seen most of them.  `afresh` tries a model again although
+        it has failed a moment ago.  `long` says that it may take long, by what is asked for.
 
         Raises errors.Overloaded, Draining, InsufficientStorage, BackendFailure (the load failed,
         with the engine's words).
@@ -217,10 +214,7 @@ class Supervisor:
             self._claims.leave(ticket)
 
     async def recalled(self, lease: Lease) -> Lease:
-        """Return a lease once its runner has what was kept for its client.
-
-        Cancelling releases it.
-        """
+        """Return a lease once its runner has what was kept for its client; cancelled: release."""
         if lease.recalls:
             try:
                 await self._slot_persistence.recall_more(lease.runner, lease.principal.id)
