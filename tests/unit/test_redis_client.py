@@ -82,14 +82,16 @@ async def test_who_is_no_redis_counts_as_gone(said: bytes, *, together: bool) ->
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(said)
-        await writer.drain()
+        writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     redis = open_redis(f"redis://127.0.0.1:{port}")
     try:
-        with pytest.raises(GONE):
-            await (redis.pipeline().get("a").execute() if together else redis.get("a"))
+        async with redis.pipeline() as pipe:
+            pipe.get("a")
+            with pytest.raises(GONE):
+                await (pipe.execute() if together else redis.get("a"))
     finally:
         await redis.aclose()
         server.close()
