@@ -9,7 +9,7 @@ import pytest
 
 from runnerd import tasks
 from runnerd.jobs.fleet import redis_client
-from runnerd.jobs.fleet.redis_client import open_redis
+from runnerd.jobs.fleet.redis_client import GONE, open_redis
 from tests.support.brokers import Redis, running_redis
 
 _MOMENTS = 60  # turns of the event loop, in which some calls come and go
@@ -71,3 +71,27 @@ async def test_a_redis_that_hangs(redis: Redis, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.undo()
     assert await client.get("a") is None
     await client.aclose()
+
+
+@pytest.mark.parametrize(
+    "said", [b"+" + b"x" * 2**17, b"\0\xff garbage\r\n", b"$x\r\n", b"*1\r\n*x\r\n"]
+)
+@pytest.mark.parametrize("together", [False, True])
+async def test_who_is_no_redis_counts_as_gone(said: bytes, *, together: bool) -> None:
+    """Whatever it answers: whoever calls waits for a better one, and does not end."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    redis = open_redis(f"redis://127.0.0.1:{port}")
+    try:
+        async with redis.pipeline() as pipe:
+            pipe.get("a")
+            with pytest.raises(GONE):
+                await (pipe.execute() if together else redis.get("a"))
+    finally:
+        await redis.aclose()
+        server.close()

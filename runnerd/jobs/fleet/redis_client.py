@@ -15,7 +15,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import InvalidResponse, RedisError
 
 COMMAND_SECONDS = 10.0
 """For one command: a Redis that hangs counts as gone."""
@@ -24,7 +24,12 @@ _TRIES = 2  # after the first
 _CONNECTIONS = 32  # of one client; more calls at once wait for one
 
 GONE = (RedisError, OSError, TimeoutError)
-"""What a call raises while Redis cannot be reached, or cannot write."""
+"""What a call raises while Redis cannot be reached, or cannot write, or is no Redis."""
+
+_NO_REDIS = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What the library raises where the other side does not speak the protocol."""
+
+_SAID = "what responds there is no Redis"
 
 
 class TimedRedis(Redis):
@@ -32,8 +37,11 @@ class TimedRedis(Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """As the library's, in time."""
-        async with asyncio.timeout(COMMAND_SECONDS):
-            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        try:
+            async with asyncio.timeout(COMMAND_SECONDS):
+                return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except _NO_REDIS as error:
+            raise InvalidResponse(_SAID) from error
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> TimedPipeline:
         """Several commands that are one call."""
@@ -45,8 +53,11 @@ class TimedPipeline(Pipeline):
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
         """As the library's, in time."""
-        async with asyncio.timeout(COMMAND_SECONDS):
-            return await super().execute(raise_on_error)
+        try:
+            async with asyncio.timeout(COMMAND_SECONDS):
+                return await super().execute(raise_on_error)
+        except _NO_REDIS as error:
+            raise InvalidResponse(_SAID) from error
 
 
 def open_redis(url: str, greet: Callable[[Any], Awaitable[None]] | None = None) -> Redis:
