@@ -182,6 +182,11 @@ class ControlPlaneBridge:
         """Whether something of the response was written."""
         return self._transport.begun
 
+    def give_up(self) -> bool:
+        """Have aiohttp say nothing further; return whether it has begun to."""
+        self.lost(None)
+        return self.begun
+
     def body(self, data: bytes) -> None:
         """Hand over a piece of the body."""
         if self._chunked:

@@ -277,11 +277,10 @@ class RequestDispatcher:
             broken.forget_body(self._bodies)
             if broken is self.active:
                 self.active = None
-                bridge, self._bridge = self._bridge, None
-                if bridge is not None:
-                    begun = bridge.begun
-                    bridge.lost(None)  # it would answer as well
-                    if begun:
+                bridge = self._bridge
+                if bridge is not None and broken.route is None:  # else it is of an earlier request
+                    self._bridge = None
+                    if bridge.give_up():
                         self._connection.hang_up(linger=True)
                         return
             else:

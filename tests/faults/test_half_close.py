@@ -67,6 +67,19 @@ def test_whole_response_comes_after_a_half_close(wire: Wire, sent: bytes) -> Non
     assert wire.ended()
 
 
+def test_half_a_request_behind_other_kinds_is_refused(wire: Wire) -> None:
+    """Whatever the connection was used for before."""
+    for sent in (get("/version"), post("/v1/completions", SHORT)):
+        wire.send(sent)
+        assert response(wire)
+    wire.send(post("/v1/completions", SHORT)[:-1])
+    wire.socket.shutdown(socket.SHUT_WR)
+    refused = wire.read()
+    assert refused.status == 400
+    assert b"ended before it was complete" in refused.body
+    assert wire.ended()
+
+
 def test_all_that_was_asked_is_answered_after_a_half_close(wire: Wire) -> None:
     """In its order, of both kinds; what was not asked to its end is refused."""
     asked = [post("/v1/completions", STREAM), get("/version"), post("/v1/completions", SHORT)]
