@@ -317,6 +317,7 @@ def test_doctor_names_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
             "real = sysconfig.get_paths\n"
             "sysconfig.get_paths = lambda *a, **k: {**real(*a, **k), 'purelib': '/nonexistent'}\n"
             "sys.prefix = '/nonexistent'\n"
+            "from runnerd.backends.llamacpp import places; places._USUAL = ()\n"  # of this host
             "sys.argv = ['runnerd', '--host', 'unix:///nonexistent', 'doctor', '--json']\n"
             "from runnerd.__main__ import main; sys.exit(main())\n"
         )
