@@ -52,10 +52,8 @@ def test_error(body: bytes) -> None:
 def test_an_endless_error_is_not_kept() -> None:
     """Some of it is enough, and is told without the rest."""
     error = ErrorBody()
-    fed = 0
+    for _ in range(3):
+        error.feed(b"x" * 2**14)
     with pytest.raises(StreamError) as raised:
-        for _ in range(100):
-            fed += 1
-            error.feed(b"x" * 2**14)
-    assert fed == 4
+        error.feed(b"x" * 2**14)
     assert len(raised.value.error["message"]) <= 500
