@@ -7,8 +7,6 @@ a template decides it, and the owner's flags.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -16,7 +14,6 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from runnerd.errors import ClientError
 from runnerd.relay.known_model import KnownModel
-from runnerd.relay.request_rewrites.tool_functions import name_of
 
 LONGEST_JUDGED = 2**20
 """Bytes of a member that are looked into; the engine reads larger ones."""
@@ -29,7 +26,6 @@ _SENSES = {
     "input_video": ("vision", "video"),
     "video_url": ("vision", "video"),
 }
-_NO_RULE_NAME = re.compile(r"[^a-zA-Z0-9-]+")
 
 
 class _Part(Struct):
@@ -124,7 +120,6 @@ def check_chat(messages: Raw | UnsetType, body: bytes, known: KnownModel) -> Non
             raise wrong("messages", f"{where} has a tool call without a function")
     said = msgspec.json.decode(body, type=_Chat)
     _check_common(said.chat_template_kwargs, said.response_format)
-    _check_tool_names([tool.function.name for tool in said.tools or ()])
     _check_combinations(said)
 
 
@@ -153,9 +148,7 @@ def check_messages(messages: Raw | UnsetType, body: bytes, known: KnownModel) ->
                 raise wrong("messages", "a block of type text has no text")
             if not known.perceives("vision") and _shows(block):
                 raise wrong("messages", _senseless("image"))
-    said = msgspec.json.decode(body, type=_Response)
-    _check_common(said.chat_template_kwargs, None)
-    _check_tool_names(map(name_of, said.tools if isinstance(said.tools, list) else ()))
+    _check_common(msgspec.json.decode(body, type=_Response).chat_template_kwargs, None)
 
 
 def check_input(raw: Raw | UnsetType, body: bytes, known: KnownModel) -> None:
@@ -169,7 +162,6 @@ def check_input(raw: Raw | UnsetType, body: bytes, known: KnownModel) -> None:
         functional = isinstance(tool, dict) and tool.get("type") == "function"
         if functional and not isinstance(tool.get("name"), str):
             raise wrong("tools", "a tool of type function needs a name")
-    _check_tool_names(map(name_of, said.tools if isinstance(said.tools, list) else ()))
 
 
 def listed(raw: Raw | UnsetType, name: str, kind: Any) -> list[Any]:
@@ -208,21 +200,6 @@ def _check_kind(kind: str, where: str, name: str, known: KnownModel) -> None:
 
 def _senseless(shown: str) -> str:
     return f"this model does not support {shown} input: it has no projector (mmproj) for it"
-
-
-def _check_tool_names(names: Iterable[str]) -> None:
-    """Refuse two tools that the engine would take for one: it calls the rule of a tool after its
-    name, with `-` for all but letters and digits, and the second would be called by the first's.
-    """
-    known: dict[str, str] = {}
-    for name in names:
-        other = known.setdefault(_NO_RULE_NAME.sub("-", name), name)
-        if other != name:
-            raise wrong(
-                "tools",
-                f"the tools {other[:100]!r} and {name[:100]!r} are one to the engine, which reads "
-                "all but letters and digits as `-`; rename one of them",
-            )
 
 
 def _check_common(kwargs: Any, format: Any) -> None:

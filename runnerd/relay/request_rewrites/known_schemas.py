@@ -5,6 +5,7 @@ They are the same in every request of a conversation, so what was made of them i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -19,13 +20,14 @@ from runnerd.relay.request_rewrites.merged_alternatives import merged_alternativ
 from runnerd.relay.request_rewrites.reference_rules import Referring, tell_rules_apart
 from runnerd.relay.request_rewrites.schemas import NODES, Widened, of_arguments, widened
 from runnerd.relay.request_rewrites.told_apart import TooMany, told_apart
-from runnerd.relay.request_rewrites.tool_functions import function_of
+from runnerd.relay.request_rewrites.tool_functions import function_of, name_of
 from runnerd.relay.schema_growth import grows_too_far
 
 _AT_ONCE = 256  # schemas in one: some milliseconds
 _LEFT_OUT = ("pattern ", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum")
 _ALIKE = "alternatives that begin alike"
 _MOST_TOLD = 8  # of what is not enforced
+_NO_RULE_NAME = re.compile(r"[^a-zA-Z0-9-]+")
 _PARAMETERS = ("parameters", "input_schema")  # input_schema: Anthropic's
 
 
@@ -145,6 +147,21 @@ def _followed(schema: dict[str, Any]) -> _Followed:
     return _Followed(schema, grows=True)
 
 
+def _check_names(tools: list[Any]) -> None:
+    """Refuse two tools that the engine would take for one: it calls a tool's rule after its name,
+    with `-` for all but letters and digits, and the second would be called by the first's.
+    """
+    known: dict[str, str] = {}
+    for name in map(name_of, tools):
+        other = known.setdefault(_NO_RULE_NAME.sub("-", name), name)
+        if other != name:
+            raise ClientError(
+                f"the tools {other[:100]!r} and {name[:100]!r} are one to the engine, which reads"
+                " all but letters and digits as `-`; rename one of them",
+                param="tools",
+            )
+
+
 def _has_type(schema: dict[str, Any]) -> bool:
     said = schema.get("type")
     return said is None or isinstance(said, str | list)
@@ -153,6 +170,7 @@ def _has_type(schema: dict[str, Any]) -> bool:
 def _tools(value: Any) -> Known:
     if not isinstance(value, list):
         return Known(None)
+    _check_names(value)
     left, changed = aside.at_once(NODES, _AT_ONCE), list(value)
     widened_ones: list[tuple[int, str, Widened]] = []
     loosened: dict[str, None] = {}
