@@ -175,6 +175,6 @@ def test_it_is_told_and_nobody_else_notices(daemon: DaemonProcess, lie: str, way
         message = error if isinstance(error, str) else error["message"]
         assert any(word in message for word in WORDS), message
         assert ("xxxx" in message) == (lie == "an error of 1 GiB without end")
-    assert peak(process) - before < KEPT + 128 * MIB
+    assert peak(process) - before < 2 * KEPT  # a buffer that grows may be there twice
     other = daemon.http.post("/v1/completions", json={"model": "other", "prompt": "x"})
     assert other.status_code == 200, other.text
