@@ -44,10 +44,10 @@ _EACH_TEST = "PYTEST_CURRENT_TEST"
 class ForkedDaemon:
     """One forked daemon, with the methods of `subprocess.Popen` that tests use."""
 
-    def __init__(self, told: socket.socket) -> None:
-        self._told = told  # first the process's number, then how it ended
+    def __init__(self, pid: int, told: socket.socket) -> None:
+        self._told = told  # tells how it ended
         self.returncode: int | None = None
-        [self.pid] = _STATUS.unpack(told.recv(_STATUS.size))
+        self.pid = pid
         _living.add(self)
 
     def poll(self) -> int | None:
@@ -100,17 +100,28 @@ class _Nursery:
                 stdout=subprocess.DEVNULL,
                 check=True,
             )
-        atexit.register(self._control.close)
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Let the process end, with all that it has forked."""
+        self._control.close()
 
     def fork(self, flags: Sequence[str], env: Mapping[str, str], output: int) -> ForkedDaemon:
         mask = os.umask(0o022)
         os.umask(mask)
         said = {"flags": list(flags), "env": dict(env), "folder": os.getcwd(), "umask": mask}
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            message = json.dumps(said).encode()
-            socket.send_fds(self._control, [message], [output, theirs.fileno()])
-        return ForkedDaemon(ours)
+        try:
+            with theirs:
+                message = json.dumps(said).encode()
+                socket.send_fds(self._control, [message], [output, theirs.fileno()])
+            if not (told := ours.recv(_STATUS.size)):
+                raise BrokenPipeError("the process that forks daemons has ended")
+        except OSError:
+            ours.close()
+            raise
+        [pid] = _STATUS.unpack(told)
+        return ForkedDaemon(pid, ours)
 
 
 _nursery: _Nursery | None = None
@@ -128,6 +139,11 @@ def fork(flags: Sequence[str], env: Mapping[str, str], output: int) -> ForkedDae
     """Start `runnerd serve` with these flags; `output` is a file's number."""
     global _nursery
     if _nursery is None:
+        _nursery = _Nursery()
+    try:
+        return _nursery.fork(flags, env, output)
+    except OSError:  # some test has ended it
+        _nursery.close()
         _nursery = _Nursery()
     return _nursery.fork(flags, env, output)
 

@@ -43,6 +43,18 @@ def test_how_it_ended_is_known(tmp_path: Path) -> None:
     assert not {daemon.process.pid, other.process.pid} & set(preloaded.living())
 
 
+def test_one_that_forks_no_more_is_replaced(tmp_path: Path) -> None:
+    """A test may have ended it."""
+    with running(tmp_path / "a") as daemon:
+        assert daemon.process is not None
+        forker = psutil.Process(daemon.process.pid).parent()
+        assert forker is not None
+    forker.kill()
+    with running(tmp_path / "b") as other:
+        assert isinstance(other.process, ForkedDaemon)
+        assert psutil.Process(other.process.pid).parent() != forker
+
+
 def test_what_python_reads_at_its_start_takes_a_fresh_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
