@@ -168,7 +168,8 @@ class Store:
         for layer in found.manifest.layers:
             stamp = self._ledger.stamps.get(layer.digest)
             if not self._layout.has_intact(layer.digest, layer.size, stamp):
-                raise InvalidModelFile(self._changed(model, layer.digest))
+                name = found.name if sharing else model  # a load has none that anybody knows
+                raise InvalidModelFile(self._changed(name, layer.digest))
         if not bundle.is_complete(self._layout, found.manifest):
             with self._lock, storage_errors(STORE):  # a commit holds it while the disk syncs
                 bundle.ensure_bundle(self._layout, found.manifest, found.description)

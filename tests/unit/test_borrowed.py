@@ -96,6 +96,9 @@ async def test_a_file_that_changed_is_not_used(file: Path, tmp_path: Path, chang
         InvalidModelFile, match=r"small\.gguf of model .small. was moved or changed"
     ):
         store.resolve("small")
+    [model] = store.catalog.models()
+    with pytest.raises(InvalidModelFile, match=r"of model .small"):
+        store.resolve(store.load_of(str(model.id)))
     again = opened(tmp_path)
     with pytest.raises(InvalidModelFile, match=r"damaged: .*small\.gguf"):
         again.get("small")
