@@ -97,7 +97,7 @@ async def test_a_file_that_changed_is_not_used(file: Path, tmp_path: Path, chang
     ):
         store.resolve("small")
     [model] = store.catalog.models()
-    with pytest.raises(InvalidModelFile, match=r"of model .small"):
+    with pytest.raises(InvalidModelFile, match=r"of model .ai/small:latest. was"):
         store.resolve(store.load_of(str(model.id)))
     again = opened(tmp_path)
     with pytest.raises(InvalidModelFile, match=r"damaged: .*small\.gguf"):
