@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -149,8 +150,11 @@ def test_socket_that_does_not_listen_is_refused(monkeypatch: pytest.MonkeyPatch)
 def test_all_are_closed_if_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The good listener before the bad descriptor does not stay open."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        _pretend_first_descriptor(monkeypatch, server)
-        address, fd = server.getsockname(), server.detach()
+        address = server.getsockname()
+        fd = fcntl.fcntl(server, fcntl.F_DUPFD_CLOEXEC, 200)  # the next one is nobody's
+    with socket.socket(fileno=fd) as listener:
+        _pretend_first_descriptor(monkeypatch, listener)
+        listener.detach()
     with pytest.raises(StartupError):
         inherited_sockets(_meant_for_us("2"))
     with pytest.raises(OSError, match="Bad file descriptor"):
