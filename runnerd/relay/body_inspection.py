@@ -105,7 +105,11 @@ def _check_seldom(inference: Inference, limits: Limits) -> None:
     )
     if seldom == _NO_SELDOM:
         return
-    for name, raw in _own(inference):
+    for name, raw in (
+        ("id_slot", inference.id_slot),
+        ("n_discard", inference.n_discard),
+        ("chat_parser", inference.chat_parser),  # one of somebody else's may never end
+    ):
         if raw is not UNSAID and bytes(raw) != b"null":
             raise ClientError(f"{name} is the engine's own business and cannot be set", param=name)
     for name, raw in (
@@ -123,15 +127,6 @@ def _check_seldom(inference: Inference, limits: Limits) -> None:
 
 
 _NO_SELDOM = (UNSAID,) * 9
-
-
-def _own(inference: Inference) -> tuple[tuple[str, msgspec.Raw], ...]:
-    """What engines tell themselves: a parser in other words may never end."""
-    return (
-        ("id_slot", inference.id_slot),
-        ("n_discard", inference.n_discard),
-        ("chat_parser", inference.chat_parser),
-    )
 
 
 def _check_schema(name: str, raw: bytes, limit: int) -> None:

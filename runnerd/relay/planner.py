@@ -14,7 +14,7 @@ import msgspec
 
 from runnerd.access import Principal
 from runnerd.backends.configuration import BackendMode
-from runnerd.errors import ClientError, ContextExceeded, NotSupported
+from runnerd.errors import ClientError, NotSupported
 from runnerd.limit_settings import Limits
 from runnerd.models.model import Model
 from runnerd.relay.body import Body
@@ -35,7 +35,7 @@ from runnerd.relay.plan_making import (
     plan_translated,
     same_plan,
 )
-from runnerd.relay.prompt_length import check_length, shortened
+from runnerd.relay.prompt_length import as_engines_say, check_length, tokens_beyond, too_long
 from runnerd.relay.request_rewrites.known_schemas import with_known_schemas
 from runnerd.relay.request_rewrites.null_members import without_nulls
 from runnerd.relay.request_rewrites.ranked_documents import with_plain_documents
@@ -44,9 +44,8 @@ from runnerd.relay.request_rewrites.undecodable_text import decodable
 from runnerd.relay.request_validation import JUDGED_ALWAYS, validate_request
 from runnerd.relay.response_adapters.infill import fills_in, infill_wanted
 from runnerd.relay.routes import Route
-from runnerd.relay.serving_runners import ServingRunner, ServingRunners
+from runnerd.relay.serving_runners import ServingRunners
 from runnerd.relay.translations import PASSED
-from runnerd.scheduler import RunnerKey
 from runnerd.supervisor.keys import Keys
 
 _PLAIN_PLANS = 16  # remembered of one runner and one name of its model
@@ -118,16 +117,14 @@ class Planner:
         """The request with texts that may fit into a context of so many tokens, as far as it can do
         with less.  Raises errors.ContextExceeded.
         """
-        while True:
-            try:
-                check_length(read.asked, context, fills_in=_fills_in(read.request.operation))
-                return read
-            except ContextExceeded:
-                if (retry := read.request.retry_with) is None:
-                    raise
-                if (body := shortened(read.asked, context, retry)) is None:
-                    raise
+        around = _fills_in(read.request.operation)
+        while tokens := tokens_beyond(read.asked, context, fills_in=around):
+            retry = read.request.retry_with
+            body = None if retry is None else retry(as_engines_say(tokens, context))
+            if body is None:
+                raise too_long(context)
             read = self._in_our_terms(read.reference, replace(read.request, body=body))
+        return read
 
     def served(self, read: ParsedRequest | Translated, model: Model, route: Route) -> Served:
         """What serves a request, for a plan that is made in a thread: this looks at what belongs to
@@ -140,20 +137,18 @@ class Planner:
             found = self._find(route, operation, read.reference, model)
             if (remedy := found.backend.unsupported_reason(operation.name, found.mode)) is not None:
                 raise NotSupported(remedy)
-            return self._served(found, found.key)
+            return Served(found, found.key, self.keys.context(found.key))
         found = self._find(route, read.request.operation, read.reference, model)
         check_needs(read.request.needs, model, read.reference)
-        context = read.request.context
-        if context is None:
-            return self._served(found, found.key)
-        key = self.keys.key(found.backend, found.id, found.mode, context=context)
-        if 0 < (size := self.keys.context(key)) < context:
-            told = f"num_ctx: this model has a context of {size} tokens here"
-            return Served(found, key, size, (told,))
-        return self._served(found, key)
-
-    def _served(self, found: ServingRunner, key: RunnerKey) -> Served:
-        return Served(found, key, self.keys.context(key))
+        key, context = found.key, read.request.context
+        if context is not None:
+            key = self.keys.key(found.backend, found.id, found.mode, context=context)
+        size = self.keys.context(key)
+        if context is None or not 0 < size < context:
+            return Served(found, key, size)
+        return Served(
+            found, key, size, (f"num_ctx: this model has a context of {size} tokens here",)
+        )
 
     def plan_large(
         self,

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import chain
+from typing import Any
 
 import msgspec
 
 from runnerd.errors import ContextExceeded
-from runnerd.relay.body import UNSAID, Inference
-from runnerd.relay.dialect import Retry
+from runnerd.relay.body import UNDECODABLE, UNSAID, Inference, undecodable
 from runnerd.relay.parsed_request import ParsedRequest
 
 TOKEN_BYTES = 512
@@ -29,32 +29,46 @@ _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 def check_length(request: ParsedRequest, context: int, *, fills_in: bool = False) -> None:
     """Refuse a request with a text that no engine could see whole.
 
-    `context` is in tokens, 0 where nobody knows; `fills_in`: the texts around a place count, too.
-    Looks at all of a large body: for a thread.  Raises errors.ContextExceeded.
+    The arguments are as in `tokens_beyond`, which this raises the errors of, and
+    errors.ContextExceeded.
+    """
+    if tokens_beyond(request, context, fills_in=fills_in):
+        raise too_long(context)
+
+
+def tokens_beyond(request: ParsedRequest, context: int, *, fills_in: bool = False) -> int:
+    """The tokens, at the least, of a request's longest text, where those are more than `context`; 0
+    where it may fit, or nobody knows the context (0).
+
+    `fills_in`: the texts around a place count, too.  Looks at all of a large body: for a thread.
+    Raises errors.ClientError for a body that cannot be decoded.
     """
     most = TOKEN_BYTES * context
-    if longest_text(request, most, fills_in=fills_in) > most > 0:
-        raise ContextExceeded(
-            f"this model's maximum context length is {context} tokens: the request has a text of"
-            f" more than {most} bytes, which are more tokens than that; shorten"
-            " it, or load the model with a longer context"
-            " (`runnerd configure MODEL --context-size N`)"
-        )
+    try:
+        longest = longest_text(request, most, fills_in=fills_in) if context else 0
+    except UNDECODABLE as error:
+        raise undecodable(error) from error
+    return longest // TOKEN_BYTES + 1 if longest > most else 0
 
 
-def shortened(request: ParsedRequest, context: int, retry: Retry) -> bytes | None:
-    """What is asked instead of a request that `check_length` refuses, as if the engine had; None
-    where nothing can be left out.
-    """
-    tokens = longest_text(request, TOKEN_BYTES * context) // TOKEN_BYTES + 1
-    return retry(
-        {
-            "type": "exceed_context_size_error",
-            "n_prompt_tokens": tokens,
-            "n_ctx": context,
-            "message": f"input ({tokens} tokens) is larger than {context}",
-        }
+def too_long(context: int) -> ContextExceeded:
+    """The error of a text that is too long, in the words by which clients know it."""
+    return ContextExceeded(
+        f"this model's maximum context length is {context} tokens: the request has a text of"
+        f" more than {TOKEN_BYTES * context} bytes, which are more tokens than that; shorten"
+        " it, or load the model with a longer context"
+        " (`runnerd configure MODEL --context-size N`)"
     )
+
+
+def as_engines_say(tokens: int, context: int) -> dict[str, Any]:
+    """The error of an engine that was asked so many tokens, for who asks for less then."""
+    return {
+        "type": "exceed_context_size_error",
+        "n_prompt_tokens": tokens,
+        "n_ctx": context,
+        "message": f"input ({tokens} tokens) is larger than {context}",
+    }
 
 
 def longest_text(request: ParsedRequest, most: int, *, fills_in: bool = False) -> int:

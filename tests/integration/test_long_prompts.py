@@ -61,6 +61,14 @@ def test_it_is_refused(daemon: DaemonProcess, path: str, members: dict[str, Any]
     assert daemon.ps() == []
 
 
+def test_a_name_that_is_no_text(daemon: DaemonProcess) -> None:
+    """Is the client's fault, also in a body of that size."""
+    body = b'{"model":"tiny","messages":[{"\xff":1,"role":"user","content":"%b"}]}' % LONG.encode()
+    response = daemon.http.post("/v1/chat/completions", content=body)
+    assert response.status_code == 400, response.text
+    assert "not valid JSON" in response.text
+
+
 @pytest.mark.parametrize(
     ("path", "members", "told"),
     [

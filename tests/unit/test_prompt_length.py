@@ -9,9 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.errors import ContextExceeded
+from runnerd.errors import ClientError, ContextExceeded
 from runnerd.relay.parsed_request import ParsedRequest, parse
-from runnerd.relay.prompt_length import TOKEN_BYTES, check_length, longest_text, shortened
+from runnerd.relay.prompt_length import (
+    TOKEN_BYTES,
+    as_engines_say,
+    check_length,
+    longest_text,
+    tokens_beyond,
+)
 
 CONTEXT = 2
 LONG = "x" * (TOKEN_BYTES * CONTEXT + 1)
@@ -101,15 +107,19 @@ def test_never_more_than_there_is(text: str, escaped: bool) -> None:
     assert counted <= len(text.encode("utf-8", "surrogatepass"))
 
 
-def test_what_is_asked_instead() -> None:
-    """The retry learns how much too long the text is, in the engine's terms."""
-    told: list[dict[str, Any]] = []
+def test_how_long_it_is() -> None:
+    """Who asks for less learns how much too long the text is, in the engine's terms."""
+    tokens = tokens_beyond(asked(prompt=LONG * 10), CONTEXT)
+    assert tokens == len(LONG) * 10 // TOKEN_BYTES + 1
+    error = as_engines_say(tokens, CONTEXT)
+    assert error["type"] == "exceed_context_size_error"
+    assert (error["n_prompt_tokens"], error["n_ctx"]) == (tokens, CONTEXT)
 
-    def retry(error: dict[str, Any]) -> bytes:
-        told.append(error)
-        return b"{}"
 
-    assert shortened(asked(prompt=LONG * 10), CONTEXT, retry) == b"{}"
-    [error] = told
-    assert (error["type"], error["n_ctx"]) == ("exceed_context_size_error", CONTEXT)
-    assert error["n_prompt_tokens"] == len(LONG) * 10 // TOKEN_BYTES + 1
+@pytest.mark.parametrize("member", [b"messages", b"input"])
+def test_names_that_are_no_text(member: bytes) -> None:
+    """Are the client's fault, and told as such."""
+    said = b'{"\xff":1,"role":"user","content":"%b"}' % LONG.encode()
+    with pytest.raises(ClientError, match="not valid JSON") as caught:
+        check_length(parse(b'{"model":"m","%b":[%b]}' % (member, said)), CONTEXT)
+    assert not isinstance(caught.value, ContextExceeded)
