@@ -16,7 +16,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -201,28 +201,32 @@ def _accounts() -> set[int]:
     """The numbers of this host's users and groups; those of directories elsewhere are not asked
     for, since a server that does not respond would keep every engine waiting.
     """
-    found = set()
-    for file in _ACCOUNTS:
-        with contextlib.suppress(OSError):
-            for line in Path(file).read_text("utf-8", "replace").splitlines():
-                fields = line.split(":")
-                if len(fields) > 2 and fields[2].isascii() and fields[2].isdigit():
-                    found.add(int(fields[2]))
-    return found
+    return {
+        int(fields[2]) for fields in _lines_of(_ACCOUNTS) if len(fields) > 2 and _number(fields[2])
+    }
 
 
 def _lent_to_containers(those: range) -> set[int]:
     """Which of these are an account's for its containers, whether one runs or not."""
     found: set[int] = set()
-    for file in _SUBORDINATE:
-        with contextlib.suppress(OSError):
-            for line in Path(file).read_text("utf-8", "replace").splitlines():
-                _, *said = line.split(":")
-                if len(said) == 2 and all(word.isascii() and word.isdigit() for word in said):
-                    first, size = map(int, said)
-                    end = min(those.stop, first + size)
-                    found.update(range(max(those.start, first), end))
+    for _, *said in _lines_of(_SUBORDINATE):
+        if len(said) == 2 and all(map(_number, said)):
+            first, size = map(int, said)
+            end = min(those.stop, first + size)
+            found.update(range(max(those.start, first), end))
     return found
+
+
+def _lines_of(files: Iterable[str]) -> Iterator[list[str]]:
+    """The fields of each line; a file that cannot be read has none."""
+    for file in files:
+        with contextlib.suppress(OSError):
+            text = Path(file).read_text("utf-8", "replace")
+            yield from (line.split(":") for line in text.splitlines())
+
+
+def _number(word: str) -> bool:
+    return word.isascii() and word.isdigit()
 
 
 def _running() -> Iterator[int]:

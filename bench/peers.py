@@ -54,31 +54,30 @@ def go_proxy(engine: Path | int) -> Iterator[Subject | None]:
         binary, socket = Path(folder) / "goproxy", Path(folder) / "p.sock"
         build = ["go", "build", "-o", str(binary), str(_GO_PROXY)]
         subprocess.run(build, check=True, env={**os.environ, "GO111MODULE": "off"})
-        process = subprocess.Popen(
-            [str(binary), str(socket), str(engine)], stderr=subprocess.DEVNULL
-        )
-        try:
-            while not socket.exists():
-                time.sleep(0.01)
-            yield Subject("Go ReverseProxy", socket, psutil.Process(process.pid))
-        finally:
-            process.kill()
-            process.wait()
+        with _relaying("Go ReverseProxy", [str(binary)], socket, engine) as subject:
+            yield subject
 
 
 @contextmanager
 def bare_relay(engine: Path | int) -> Iterator[Subject]:
     """Run the least that a relay on uvloop can be before the engine: a floor for the daemon."""
     with tempfile.TemporaryDirectory(prefix="rbb") as folder:
-        path = Path(folder) / "b.sock"
-        process = subprocess.Popen([sys.executable, str(_BARE_RELAY), str(path), str(engine)])
-        try:
-            while not path.exists():
-                time.sleep(0.01)
-            yield Subject("bare uvloop relay", path, psutil.Process(process.pid))
-        finally:
-            process.kill()
-            process.wait()
+        command = [sys.executable, str(_BARE_RELAY)]
+        with _relaying("bare uvloop relay", command, Path(folder) / "b.sock", engine) as subject:
+            yield subject
+
+
+@contextmanager
+def _relaying(name: str, command: list[str], socket: Path, engine: Path | int) -> Iterator[Subject]:
+    """Run a program that is told where to listen and where the engine does; yield once it listens."""
+    process = subprocess.Popen([*command, str(socket), str(engine)], stderr=subprocess.DEVNULL)
+    try:
+        while not socket.exists():
+            time.sleep(0.01)
+        yield Subject(name, socket, psutil.Process(process.pid))
+    finally:
+        process.kill()
+        process.wait()
 
 
 @contextmanager

@@ -5,7 +5,6 @@ They are the same in every request of a conversation, so what was made of them i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -17,7 +16,11 @@ from runnerd.relay import aside
 from runnerd.relay.body import ABSENT, UNDECODABLE, UNSAID, Inference, undecodable
 from runnerd.relay.parsed_request import ParsedRequest
 from runnerd.relay.request_rewrites.merged_alternatives import merged_alternatives
-from runnerd.relay.request_rewrites.reference_rules import Referring, tell_rules_apart
+from runnerd.relay.request_rewrites.reference_rules import (
+    Referring,
+    rule_name,
+    tell_rules_apart,
+)
 from runnerd.relay.request_rewrites.schemas import NODES, Widened, of_arguments, widened
 from runnerd.relay.request_rewrites.told_apart import TooMany, told_apart
 from runnerd.relay.request_rewrites.tool_functions import function_of, name_of
@@ -27,7 +30,6 @@ _AT_ONCE = 256  # schemas in one: some milliseconds
 _LEFT_OUT = ("pattern ", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum")
 _ALIKE = "alternatives that begin alike"
 _MOST_TOLD = 8  # of what is not enforced
-_NO_RULE_NAME = re.compile(r"[^a-zA-Z0-9-]+")
 _PARAMETERS = ("parameters", "input_schema")  # input_schema: Anthropic's
 
 
@@ -153,7 +155,7 @@ def _check_names(tools: list[Any]) -> None:
     """
     known: dict[str, str] = {}
     for name in map(name_of, tools):
-        other = known.setdefault(_NO_RULE_NAME.sub("-", name), name)
+        other = known.setdefault(rule_name(name), name)
         if other != name:
             raise ClientError(
                 f"the tools {other[:100]!r} and {name[:100]!r} are one to the engine, which reads"

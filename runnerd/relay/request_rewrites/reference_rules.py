@@ -32,6 +32,11 @@ _MANY_PATHS = 64  # of one schema, to look at what each of them means; beyond, a
 _LONGEST_NAME = 40
 
 
+def rule_name(name: str) -> str:
+    """What the engine makes of a name in the name of a rule."""
+    return _NO_NAME.sub("-", name)
+
+
 class Referring(NamedTuple):
     """A schema as the engine takes it, its nodes with references, and where it will be put."""
 
@@ -108,7 +113,7 @@ class _Clashes:
         return clashing
 
     def _rule(self, place: _Place) -> str:
-        return "ref" + _NO_NAME.sub("-", self._schemas[place.schema].at[1:] + place.path)
+        return "ref" + rule_name(self._schemas[place.schema].at[1:] + place.path)
 
     def _target(self, place: _Place) -> _Schema | None:
         return found_by_engine(self._schemas[place.schema].made, place.path)
@@ -120,7 +125,7 @@ class _Clashes:
                 if self._spells(each.made, rule):
                     return True
             else:
-                begin = "ref" + _NO_NAME.sub("-", each.at[1:]) + "-"
+                begin = "ref" + rule_name(each.at[1:]) + "-"
                 if rule.startswith(begin) and self._spells(each.made, rule[len(begin) :]):
                     return True
         return False
@@ -165,7 +170,7 @@ class _Clashes:
         if known is None:
             known = self._parts[id(node)] = {}
             for name, part in _parts(node):
-                known.setdefault(_NO_NAME.sub("-", name), []).append(part)
+                known.setdefault(rule_name(name), []).append(part)
         return known
 
     def _is_same(self, one: _Place, other: _Place) -> bool:
@@ -319,4 +324,4 @@ def _is_definition(path: str) -> bool:
 
 def _plain(path: str) -> str:
     """The end of a path as what a reader of the schema knows it by."""
-    return "-" + _NO_NAME.sub("-", path.rpartition("/")[2])[:_LONGEST_NAME].strip("-")
+    return "-" + rule_name(path.rpartition("/")[2])[:_LONGEST_NAME].strip("-")
