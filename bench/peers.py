@@ -69,7 +69,7 @@ def bare_relay(engine: Path | int) -> Iterator[Subject]:
 
 @contextmanager
 def _relaying(name: str, command: list[str], socket: Path, engine: Path | int) -> Iterator[Subject]:
-    """Run a program that is told where to listen and where the engine does; yield once it listens."""
+    """Run a program that is told where to listen and where the engine does, once it listens."""
     process = subprocess.Popen([*command, str(socket), str(engine)], stderr=subprocess.DEVNULL)
     try:
         while not socket.exists():
