@@ -156,6 +156,7 @@ async def test_what_cannot_be_read(site: Site, tmp_path: Path) -> None:
     await site.publish(task("after"))
     with site.worker(log=tmp_path / "log"):
         wait_for(lambda: site.result("after"), "the good task's result")
+        wait_for(lambda: site.result("bad"), "what is wrong with the bad task")
     assert json.loads(site.results.get("job-status:bad") or b"")["status"] == "error"
     assert "meta" in (site.result("bad") or "")
 
