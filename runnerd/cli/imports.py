@@ -28,12 +28,25 @@ def import_models(options: argparse.Namespace) -> int:
         paths = [found for path in paths for found in models_below(path)]
     if options.tag and len(paths) > 1:
         raise ClientError(f"--tag names one model, and here are {len(paths)}")
+    _refuse_name(paths)
     client = Client(options.host)
     check_free(client, options.tag, options)
     imported = [_taken(client, options, path) for path in paths]
     if options.json:
         print_json(imported[0] if len(imported) == 1 else imported)
     return 0
+
+
+def _refuse_name(paths: list[Path]) -> None:
+    """A model's name after its file is a habit from other commands; here it would be a file, too."""
+    if len(paths) != 2 or not paths[0].exists():
+        return
+    name = paths[1]
+    if not name.exists() and name.suffix.lower() not in (".gguf", ".tar"):
+        raise ClientError(
+            f"there is no file {name}; nothing was imported."
+            f" `--tag {name}` gives {paths[0].name} that name"
+        )
 
 
 def _taken(client: Client, options: argparse.Namespace, path: Path) -> dict[str, Any]:

@@ -332,6 +332,13 @@ def test_doctor_names_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
     assert all(found[name]["remedy"] for name in (*missing, "C++ compiler", "daemon"))
 
 
+def test_a_name_behind_a_file(daemon: DaemonProcess, gguf: Path) -> None:
+    """It is not taken for a second file after the first was imported."""
+    code, _, errors = runnerd(daemon, "import", str(gguf / "tiny.gguf"), "team/mine:v1.5")
+    assert (code, "`--tag team/mine:v1.5` gives tiny.gguf that name" in errors) == (1, True)
+    assert json.loads(runnerd(daemon, "ls", "--json")[1]) == []
+
+
 def test_help_imports_nothing_heavy() -> None:
     """`runnerd --help` is quick because it loads nothing that it does not need."""
     code = (
