@@ -28,6 +28,11 @@ PROMPT = ChatCompletionModel(
 )
 
 
+def _told(messages: bytes) -> bytes:
+    """A task whose messages are not decoded, and whose job is known."""
+    return b'{"kwargs": {"prompt": {"job_id": "x", "messages": ' + messages + b"}}}"
+
+
 def test_as_the_published_api_writes_it() -> None:
     """Every member, in the same order."""
     assert TaskMessage(PROMPT).encode() == (
@@ -64,6 +69,10 @@ def test_a_single_generation() -> None:
         (b'{"kwargs":{"prompt":{"job_id":7}}}', None),
         (b'{"kwargs":{"prompt":{"job_id":"x"},"prompt_type":"other"}}', "x"),
         (b" " * (MOST_BYTES + 1), None),
+        (_told(b" " * MOST_BYTES), "x"),
+        (_told(b"[" * 2**20), "x"),
+        (_told(b"9" * 2**20), "x"),
+        (_told(b"[" + b'{"role":"user","content":""},' * 2**17 + b"1]"), "x"),
     ],
 )
 def test_refused(body: bytes, job_id: str | None) -> None:

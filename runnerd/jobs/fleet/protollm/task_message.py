@@ -8,6 +8,7 @@ queue is one with others, so ProtoLLM's queues are classic ones.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 from runnerd.errors import ClientError
 from runnerd.jobs.fleet.protollm.documents import read_document
 from runnerd.jobs.fleet.protollm.prompts import ChatCompletionModel, PromptModel
+from runnerd.relay.body_scan import check_weight
 
 HIGHEST_PRIORITY = 5
 QUEUE_ARGUMENTS: dict[str, Any] = {"x-max-priority": HIGHEST_PRIORITY}
@@ -27,6 +29,9 @@ _PROMPTS: dict[str, type[ChatCompletionModel] | type[PromptModel]] = {
     "single_generation": PromptModel,
 }
 MOST_LETTERS = 512  # of a job's id, which becomes part of keys
+_DEPTH = 128  # of a task, as of a request (limits.json_depth)
+_HEAD = 4096  # bytes of a task in which its job's id is looked for when it cannot be decoded
+_ID = re.compile(rb'"job_id"\s*:\s*"([^"\\]{1,512})"')
 
 
 class BadTask(ClientError):
@@ -66,11 +71,16 @@ class TaskMessage:
     def decode(cls, body: bytes) -> TaskMessage:
         """Read a message's body.  Raises BadTask."""
         if len(body) > MOST_BYTES:
-            raise BadTask(f"a task of {len(body)} bytes; {MOST_BYTES} are allowed")
+            raise BadTask(f"a task of {len(body)} bytes; {MOST_BYTES} are allowed", _id_in(body))
+        try:
+            check_weight(body, _DEPTH)
+        except ClientError as error:
+            words = error.message.replace("the request body", "the task")
+            raise BadTask(words, _id_in(body)) from error
         try:
             document = read_document(body)
         except (ValueError, RecursionError) as error:
-            raise BadTask(f"a task that is no JSON: {error}") from error
+            raise BadTask(f"a task that is no JSON: {error}", _id_in(body)) from error
         kwargs = document.get("kwargs") if isinstance(document, dict) else None
         if not isinstance(kwargs, dict):
             raise BadTask("a task without kwargs")
@@ -97,6 +107,15 @@ def _job_id(prompt: object) -> str | None:
     job_id = prompt.get("job_id") if isinstance(prompt, dict) else None
     usable = isinstance(job_id, str) and 0 < len(job_id) <= MOST_LETTERS
     return str(job_id) if usable else None
+
+
+def _id_in(body: bytes) -> str | None:
+    """The job's id in a body that is not decoded: ProtoLLM's API writes it near the beginning."""
+    found = _ID.search(body, 0, _HEAD)
+    try:
+        return found[1].decode() if found else None
+    except UnicodeDecodeError:
+        return None
 
 
 def _in_words(error: ValidationError) -> str:
