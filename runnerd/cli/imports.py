@@ -38,7 +38,7 @@ def import_models(options: argparse.Namespace) -> int:
 
 
 def _refuse_name(paths: list[Path]) -> None:
-    """A model's name after its file is a habit from other commands; here it would be a file, too."""
+    """A name behind a file is a habit from other commands; here it would be a file, too."""
     if len(paths) != 2 or not paths[0].exists():
         return
     name = paths[1]

@@ -23,7 +23,7 @@ from runnerd.relay.body_scan import check_weight, is_heavy
 from runnerd.relay.dialect import ForeignRequest, TranslatedRequest, UnreadyRequest
 from runnerd.relay.known_model import UNSEEN
 from runnerd.relay.messages import Request
-from runnerd.relay.operations import OPERATIONS, Operation
+from runnerd.relay.operations import OPERATIONS
 from runnerd.relay.parsed_request import ParsedRequest
 from runnerd.relay.plan import Plan
 from runnerd.relay.plan_making import (
@@ -117,8 +117,8 @@ class Planner:
         """The request with texts that may fit into a context of so many tokens, as far as it can do
         with less.  Raises errors.ContextExceeded.
         """
-        around = _fills_in(read.request.operation)
-        while tokens := tokens_beyond(read.asked, context, fills_in=around):
+        operation = read.request.operation.name
+        while tokens := tokens_beyond(read.asked, context, operation):
             retry = read.request.retry_with
             body = None if retry is None else retry(as_engines_say(tokens, context))
             if body is None:
@@ -160,7 +160,7 @@ class Planner:
     ) -> Plan:
         """As `plan`, in a thread: a text that no context holds is not for the engine."""
         if isinstance(read, ParsedRequest):
-            check_length(read, served.context, fills_in=_fills_in(route.operation))
+            check_length(read, served.context, route.operation.name)
         else:
             read = self._within(served.context, read)
         return self.plan(read, model, request, route, served=served)
@@ -203,7 +203,3 @@ class Planner:
                 found.plans.clear()
             found.plans[plain] = msgspec.structs.replace(plan, body=(), translation=PASSED)
         return plan
-
-
-def _fills_in(operation: Operation) -> bool:
-    return operation.name == "infill"

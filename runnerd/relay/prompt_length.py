@@ -8,7 +8,7 @@ gets to the engine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -21,31 +21,40 @@ from runnerd.relay.parsed_request import ParsedRequest
 TOKEN_BYTES = 512
 _WINDOW = 2**20  # bytes that one call looks at, which other threads wait for
 _TEXT, _LIST, _OBJECT = b'"', b"[", b"{"
+_PROMPTS = ("prompt", "suffix", "input", "instructions", "query", "documents", "texts")
+_LEVELS = 3  # of content: a message's, a tool's result in it, and what that consists of
+_NOT_READ = frozenset(
+    ("metadata", "annotations", "images", "image_url", "input_image", "input_audio", "input_video",
+     "video_url", "source", "file", "multimodal_data")
+)  # fmt: skip
+"""Members of messages and of their parts that no template prints, media among them; those are
+bounded elsewhere.  All others may get into a prompt: roles, names, tools' arguments, thoughts.
+"""
 
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def check_length(request: ParsedRequest, context: int, *, fills_in: bool = False) -> None:
+def check_length(request: ParsedRequest, context: int, operation: str = "") -> None:
     """Refuse a request with a text that no engine could see whole.
 
     The arguments are as in `tokens_beyond`, which this raises the errors of, and
     errors.ContextExceeded.
     """
-    if tokens_beyond(request, context, fills_in=fills_in):
+    if tokens_beyond(request, context, operation):
         raise too_long(context)
 
 
-def tokens_beyond(request: ParsedRequest, context: int, *, fills_in: bool = False) -> int:
+def tokens_beyond(request: ParsedRequest, context: int, operation: str = "") -> int:
     """The tokens, at the least, of a request's longest text, where those are more than `context`; 0
     where it may fit, or nobody knows the context (0).
 
-    `fills_in`: the texts around a place count, too.  Looks at all of a large body: for a thread.
+    `operation` by its name: its own members count.  Looks at all of a large body: for a thread.
     Raises errors.ClientError for a body that cannot be decoded.
     """
     most = TOKEN_BYTES * context
     try:
-        longest = longest_text(request, most, fills_in=fills_in) if context else 0
+        longest = longest_text(request, most, operation) if context else 0
     except UNDECODABLE as error:
         raise undecodable(error) from error
     return longest // TOKEN_BYTES + 1 if longest > most else 0
@@ -71,13 +80,18 @@ def as_engines_say(tokens: int, context: int) -> dict[str, Any]:
     }
 
 
-def longest_text(request: ParsedRequest, most: int, *, fills_in: bool = False) -> int:
+def longest_text(request: ParsedRequest, most: int, operation: str = "") -> int:
     """How many bytes the longest text has that an engine takes apart at once, at the least: an
     escape may stand for one.  0 where all are shorter than `most`.
     """
-    found = _prompts(request.fields, most)
-    if fills_in and len(request.body) > most:
-        found = chain(found, _around(request.members, most))
+    if len(request.body) <= most:
+        return 0
+    members = request.members
+    found = chain(_conversations(request.fields, most), _prompts(members, _PROMPTS, most))
+    if operation == "embeddings":
+        found = chain(found, _prompts(members, ("content",), most))
+    elif operation == "infill":
+        found = chain(found, _around(members, most))
     return max((sum(map(_size, texts)) for texts in found), default=0)
 
 
@@ -91,45 +105,53 @@ def _size(text: msgspec.Raw) -> int:
     return max(0, size)
 
 
-def _prompts(fields: Inference, most: int) -> Iterator[list[msgspec.Raw]]:
-    """The texts that an engine takes apart at once, of each prompt; those that are larger than
-    `most` among them.
-    """
-    for raw in (fields.messages, fields.input):  # OpenAI's responses have messages for an input
+def _conversations(fields: Inference, most: int) -> Iterator[list[msgspec.Raw]]:
+    """The texts that become one prompt; OpenAI's responses have messages for an input."""
+    for raw in (fields.messages, fields.input):
         if len(fields.system) + len(raw) > most:
-            yield [*_of_content(fields.system), *_said(raw)]
-    for raw in (fields.prompt, fields.suffix, fields.input, fields.documents):
-        if raw is UNSAID or len(raw) <= most:
+            yield [*_of_content(fields.system, _LEVELS), *_said(raw)]
+
+
+def _prompts(
+    members: Mapping[str, msgspec.Raw], names: Iterable[str], most: int
+) -> Iterator[list[msgspec.Raw]]:
+    """The text of each prompt that is larger than `most`."""
+    for name in names:
+        raw = members.get(name, UNSAID)
+        if len(raw) <= most:
             continue
         for each in _entries(raw) if _kind(raw) == _LIST else (raw,):
             if len(each) > most:
-                yield _texts(each, "prompt_string")
+                yield [each] if _kind(each) == _TEXT else list(_of_part(each, _LEVELS))
 
 
 def _around(members: Mapping[str, msgspec.Raw], most: int) -> Iterator[list[msgspec.Raw]]:
-    """The texts around a place that is to be filled in, and of other files."""
+    """The texts around a place that is to be filled in, and other files with their names."""
     for name in ("input_prefix", "input_suffix", "input_extra"):
         if len(raw := members.get(name, UNSAID)) > most:
-            yield list(_of_content(raw))
+            yield [raw]
 
 
 def _said(messages: msgspec.Raw) -> Iterator[msgspec.Raw]:
-    """The texts of a conversation."""
+    """What a conversation may bring into a prompt."""
     for message in _entries(messages):
-        yield from _of_content(_members(message).get("content", UNSAID))
+        yield from _of_part(message, _LEVELS)
 
 
-def _of_content(content: msgspec.Raw) -> Iterator[msgspec.Raw]:
-    """The texts of a message's content: itself, or its parts'."""
-    for part in _entries(content) if _kind(content) == _LIST else (content,):
-        yield from _texts(part, "text")
+def _of_content(content: msgspec.Raw, levels: int) -> Iterator[msgspec.Raw]:
+    """What a message's content, or a tool's result, may bring: its text, or that of its parts."""
+    if _kind(content) == _TEXT:
+        yield content
+    for part in _entries(content):
+        yield from _of_part(part, levels)
 
 
-def _texts(raw: msgspec.Raw, member: str) -> list[msgspec.Raw]:
-    """A string, or the one that is a member of an object."""
-    if _kind(raw) == _OBJECT:
-        raw = _members(raw).get(member, UNSAID)
-    return [raw] if _kind(raw) == _TEXT else []
+def _of_part(part: msgspec.Raw, levels: int) -> Iterator[msgspec.Raw]:
+    for name, value in _members(part).items():
+        if name in ("content", "output") and levels:
+            yield from _of_content(value, levels - 1)
+        elif name not in _NOT_READ:
+            yield value
 
 
 def _entries(raw: msgspec.Raw) -> list[msgspec.Raw]:

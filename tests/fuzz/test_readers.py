@@ -31,12 +31,14 @@ from runnerd.models.gotemplates.translation import to_jinja
 from runnerd.models.gotemplates.tree import TemplateError
 from runnerd.models.manifest import parse_manifest
 from runnerd.models.reference import Reference
+from runnerd.relay.body import UNDECODABLE
 from runnerd.relay.body_inspection import inspect
 from runnerd.relay.events import StreamError
 from runnerd.relay.http_reader import Head, HttpReader, Malformed
 from runnerd.relay.image_cost import image_cost
 from runnerd.relay.inline_content import inline_content
 from runnerd.relay.parsed_request import parse
+from runnerd.relay.prompt_length import longest_text, tokens_beyond
 from runnerd.relay.request_rewrites.known_schemas import with_known_schemas
 from runnerd.relay.response_parser import BadResponse, ChunkedBody, read_head
 from runnerd.relay.translations import Assembled, of_stream
@@ -70,6 +72,13 @@ JSON = mixed(
     b'"response_format":{"type":"json_schema","json_schema":{"schema":', b'"$ref":"#"',
     b'"grammar":"root ::= a{1,9}"', b'"stop":[', b'"logit_bias":', b'"tools":[', b"null", b"true",
     b'"n":', b'"max_tokens":', b'"model":"m"}', b"x" * 1500,
+)  # fmt: skip
+TEXTS = mixed(
+    b'"messages":[', b'"input":[', b'"prompt":', b'"system":', b'"documents":[', b'"query":',
+    b'{"role":"user","content":', b'[{"type":"text","text":', b'"tool_calls":[', b'"output":[',
+    b'{"source":', b'"input_extra":[', b'"input_prefix":', b'"\\u00e9\\n"',
+    b'"' + b"x" * 700 + b'"',
+    b"[", b"]", b"{", b"}", b",", b":", b'"', b"null", b"1", b'"a":', b"\xff", b"}]", b"}]}",
 )  # fmt: skip
 GO = mixed(
     b"{{ .Prompt }}", b"{{ if ", b"eq ", b"(", b")", b"}}", b"{{ end }}", b"{{ range .Messages }}",
@@ -167,6 +176,19 @@ def through_http(data: bytes) -> None:
 
 def through_body(data: bytes) -> None:
     inspect(data, Limits())
+
+
+def through_lengths(data: bytes) -> None:
+    """A body that can be decoded has texts no longer than itself."""
+    body = b'{"model":"m",' + data + b"}"
+    try:
+        request = parse(body)
+    except UNDECODABLE:
+        return
+    with contextlib.suppress(*UNDECODABLE):
+        assert longest_text(request, 1, "infill") <= len(body)
+    with contextlib.suppress(RunnerdError):
+        assert tokens_beyond(request, 1) <= len(body)
 
 
 def through_template(data: bytes) -> None:
@@ -270,6 +292,7 @@ def run(strategy: st.SearchStrategy[Any], reader: Callable[[Any], None]) -> None
     [
         (HTTP, through_http),
         (JSON, through_body),
+        (TEXTS, through_lengths),
         (GO, through_template),
         (NAMES, through_reference),
         (MANIFEST, parse_manifest),
@@ -283,6 +306,7 @@ def run(strategy: st.SearchStrategy[Any], reader: Callable[[Any], None]) -> None
     ids=[
         "http",
         "body",
+        "lengths",
         "template",
         "reference",
         "manifest",

@@ -6,6 +6,7 @@ read with each of 2,000 documents; templates look at all messages for each messa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,31 @@ from tests.support.daemon import DaemonProcess, running
 CONTEXT = 1024
 LONG = "word " * 120_000  # more than 512 bytes for each token of the context
 USER = [{"role": "user", "content": LONG}]
+ARGUMENTS = json.dumps({"x": LONG})
+USED = [
+    {"role": "user", "content": "a"},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {"id": "c", "type": "function", "function": {"name": "f", "arguments": ARGUMENTS}}
+        ],
+    },
+]
+RESULT = {"role": "tool", "tool_call_id": "c", "content": "a"}
+CALLED_IN_RESPONSES = [
+    {"role": "user", "content": "a"},
+    {"type": "function_call", "call_id": "c", "name": "f", "arguments": ARGUMENTS},
+    {"type": "function_call_output", "call_id": "c", "output": "a"},
+]
+USED_BLOCKS = [
+    {"role": "user", "content": "a"},
+    {
+        "role": "assistant",
+        "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {"x": LONG}}],
+    },
+    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "a"}]},
+]
 TURN = {"role": "user", "content": ""}
 RANKED = {"query": "word " * 20_000, "documents": ["x"] * 2000}
 OURS = "has a text of more than"
@@ -49,6 +75,14 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
         ("/api/chat", {"messages": USER}),
         ("/api/generate", {"prompt": LONG}),
         ("/v1/embeddings", {"input": LONG, "model": "vectors"}),
+        ("/engines/v1/embeddings", {"content": LONG, "model": "vectors"}),
+        ("/v1/rerank", {"model": "ranks", "query": LONG, "documents": ["a"]}),
+        ("/v1/rerank", {"model": "ranks", "query": "a", "texts": [LONG]}),
+        ("/v1/responses", {"input": "a", "instructions": LONG}),
+        ("/v1/responses", {"input": CALLED_IN_RESPONSES}),
+        ("/v1/chat/completions", {"messages": [{"role": LONG, "content": "a"}]}),
+        ("/v1/chat/completions", {"messages": [*USED, RESULT]}),
+        ("/v1/messages", {"messages": USED_BLOCKS, "max_tokens": 1}),
     ],
 )
 def test_it_is_refused(daemon: DaemonProcess, path: str, members: dict[str, Any]) -> None:

@@ -34,6 +34,11 @@ def said(*contents: Any) -> list[dict[str, Any]]:
     return [{"role": "user", "content": each} for each in contents]
 
 
+def called(name: str, arguments: str) -> dict[str, Any]:
+    """A call of a tool."""
+    return {"type": "function", "function": {"name": name, "arguments": arguments}}
+
+
 @pytest.mark.parametrize(
     "members",
     [
@@ -49,35 +54,61 @@ def said(*contents: Any) -> list[dict[str, Any]]:
         {"input": [LONG, "a"]},
         {"input": said(LONG)},
         {"input": said([{"type": "input_text", "text": LONG}])},
+        {"content": LONG},
+        {"instructions": LONG, "input": "a"},
         {"query": "a", "documents": ["a", LONG]},
+        {"query": "a", "texts": ["a", LONG]},
+        {"query": LONG, "texts": ["a"]},
+        {"query": "a", "documents": [{"text": LONG}]},
         {"messages": said(LONG)},
         {"system": LONG, "messages": said("a")},
         {"system": [{"type": "text", "text": LONG[:600]}], "messages": said(LONG[600:])},
         {"messages": said(LONG[:600], LONG[600:])},
         {"messages": said("a", [{"type": "text", "text": LONG}])},
         {"messages": said([{"type": "text", "text": LONG[:600]}], LONG[600:])},
+        {"messages": [{"role": LONG, "content": "a"}]},
+        {"messages": [{"role": "user", "name": LONG, "content": "a"}]},
+        {"messages": [{"role": "assistant", "reasoning_content": LONG}]},
+        {"messages": [{"role": "tool", "tool_call_id": LONG, "content": "a"}]},
+        {"messages": [{"role": "assistant", "tool_calls": [called("f", LONG)]}]},
+        {"messages": [{"role": "assistant", "tool_calls": [called(LONG, "{}")]}]},
+        {"messages": [{"role": "assistant", "tool_calls": [called("f", "{}")] * 30}]},
+        {"messages": said([{"type": "tool_use", "name": "f", "input": {"x": [LONG]}}])},
+        {"messages": said([{"type": "thinking", "thinking": LONG}])},
+        {"messages": said([{"type": "tool_result", "content": LONG}])},
+        {"messages": said([{"type": "tool_result", "content": [{"text": LONG}]}])},
+        {"input": [{"type": "function_call", "arguments": LONG}]},
+        {"input": [{"type": "function_call_output", "output": LONG}]},
+        {"input": [{"type": "function_call_output", "output": [{"text": LONG}]}]},
+        {"input": [{"type": "reasoning", "summary": [{"text": LONG}]}]},
+        {"input_suffix": "a", "input_extra": [{"filename": LONG, "text": "a"}]},
         {"prompt": "é" * (len(LONG) // 2 + 2)},
     ],
 )
 def test_too_long(members: dict[str, Any]) -> None:
     """Wherever the text stands; the error says what to do."""
+    operation = "infill" if "input_suffix" in members else "embeddings"
     with pytest.raises(
         ContextExceeded, match=r"maximum context length is 2 tokens.*--context-size"
     ):
-        check_length(asked(**members), CONTEXT, fills_in="input_suffix" in members)
+        check_length(asked(**members), CONTEXT, operation)
 
 
 @pytest.mark.parametrize(
     "members",
     [
         {"prompt": FITS},
+        {"content": LONG},  # to be tokenized
         {"prompt": [FITS, FITS]},  # each is a prompt of its own
         {"prompt": [1] * 10_000},
         {"input": [FITS, FITS]},
         {"documents": [FITS, FITS]},
-        {"messages": said(FITS)},
+        {"prompt": {"prompt_string": "a", "multimodal_data": [LONG]}},
+        {"messages": said(FITS[: -len("user")])},
         {"messages": said([{"type": "image_url", "image_url": {"url": "data:image/png," + LONG}}])},
         {"messages": [{"role": "user", "content": "a", "metadata": LONG}]},
+        {"messages": said([{"type": "tool_result", "content": [{"source": {"data": LONG}}]}])},
+        {"input": [{"output": [{"type": "input_image", "image_url": LONG}]}]},
         {"messages": LONG},  # refused elsewhere
         {"messages": [LONG]},
         {"messages": said(None)},
