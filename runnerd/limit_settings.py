@@ -53,6 +53,11 @@ class Limits(BaseModel):
         gt=0,
         description="messages of one chat; templates take time by the square of their number",
     )
+    text_bytes: Bytes = Field(
+        16 * 2**20,
+        gt=0,
+        description="one prompt, however long the context; a megabyte costs an engine 70 MB",
+    )
     images: Count = Field(256, gt=0, description="images in one request")
     image_pixels: Bytes = Field(
         2**27,

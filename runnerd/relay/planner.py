@@ -35,7 +35,7 @@ from runnerd.relay.plan_making import (
     plan_translated,
     same_plan,
 )
-from runnerd.relay.prompt_length import as_engines_say, check_length, tokens_beyond, too_long
+from runnerd.relay.prompt_length import LongestPrompt, as_engines_say
 from runnerd.relay.request_rewrites.known_schemas import with_known_schemas
 from runnerd.relay.request_rewrites.null_members import without_nulls
 from runnerd.relay.request_rewrites.ranked_documents import with_plain_documents
@@ -118,11 +118,12 @@ class Planner:
         with less.  Raises errors.ContextExceeded.
         """
         operation = read.request.operation.name
-        while tokens := tokens_beyond(read.asked, context, operation):
+        longest = LongestPrompt(context, self._limits.text_bytes)
+        while tokens := longest.tokens_beyond(read.asked, operation):
             retry = read.request.retry_with
             body = None if retry is None else retry(as_engines_say(tokens, context))
             if body is None:
-                raise too_long(context)
+                raise longest.refusal()
             read = self._in_our_terms(read.reference, replace(read.request, body=body))
         return read
 
@@ -160,7 +161,8 @@ class Planner:
     ) -> Plan:
         """As `plan`, in a thread: a text that no context holds is not for the engine."""
         if isinstance(read, ParsedRequest):
-            check_length(read, served.context, route.operation.name)
+            longest = LongestPrompt(served.context, self._limits.text_bytes)
+            longest.check(read, route.operation.name)
         else:
             read = self._within(served.context, read)
         return self.plan(read, model, request, route, served=served)

@@ -3,12 +3,13 @@
 An engine takes a text apart before it counts the tokens, and nothing interrupts it meanwhile: a
 megabyte costs it a third of a second and 70 MB.  No token of any vocabulary stands for as much as
 `TOKEN_BYTES` throughout a text, so one with more bytes than that per token of the context never
-gets to the engine.
+gets to the engine; nor does one of more than `limits.text_bytes`, however long the context.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -35,39 +36,54 @@ _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def check_length(request: ParsedRequest, context: int, operation: str = "") -> None:
-    """Refuse a request with a text that no engine could see whole.
-
-    The arguments are as in `tokens_beyond`, which this raises the errors of, and
-    errors.ContextExceeded.
+@dataclass(frozen=True, slots=True)
+class LongestPrompt:
+    """The longest text of a prompt that an engine gets: for a context of so many tokens (0: nobody
+    knows), and at most so many `bytes` (`limits.text_bytes`).
     """
-    if tokens_beyond(request, context, operation):
-        raise too_long(context)
 
+    context: int
+    bytes: int
 
-def tokens_beyond(request: ParsedRequest, context: int, operation: str = "") -> int:
-    """The tokens, at the least, of a request's longest text, where those are more than `context`; 0
-    where it may fit, or nobody knows the context (0).
+    @property
+    def most(self) -> int:
+        """Bytes of a text that may fit."""
+        return min(TOKEN_BYTES * self.context or self.bytes, self.bytes)
 
-    `operation` by its name: its own members count.  Looks at all of a large body: for a thread.
-    Raises errors.ClientError for a body that cannot be decoded.
-    """
-    most = TOKEN_BYTES * context
-    try:
-        longest = longest_text(request, most, operation) if context else 0
-    except UNDECODABLE as error:
-        raise undecodable(error) from error
-    return longest // TOKEN_BYTES + 1 if longest > most else 0
+    def check(self, request: ParsedRequest, operation: str = "") -> None:
+        """Refuse a request with a text that is longer.
 
+        The arguments are as in `tokens_beyond`, which this raises the errors of, and
+        errors.ContextExceeded.
+        """
+        if self.tokens_beyond(request, operation):
+            raise self.refusal()
 
-def too_long(context: int) -> ContextExceeded:
-    """The error of a text that is too long, in the words by which clients know it."""
-    return ContextExceeded(
-        f"this model's maximum context length is {context} tokens: the request has a text of"
-        f" more than {TOKEN_BYTES * context} bytes, which are more tokens than that; shorten"
-        " it, or load the model with a longer context"
-        " (`runnerd configure MODEL --context-size N`)"
-    )
+    def tokens_beyond(self, request: ParsedRequest, operation: str = "") -> int:
+        """How many tokens a request's longest text is taken for where it is longer; 0 where it may
+        fit.  They are to `context` as the text is to what may fit.
+
+        `operation` by its name: its own members count.  Looks at all of a large body: for a thread.
+        Raises errors.ClientError for a body that cannot be decoded.
+        """
+        try:
+            longest = longest_text(request, self.most, operation)
+        except UNDECODABLE as error:
+            raise undecodable(error) from error
+        return longest * self.context // self.most + 1 if longest > self.most else 0
+
+    def refusal(self) -> ContextExceeded:
+        """The error of a text that is too long, in the words by which clients know it."""
+        if self.most == self.bytes:
+            return ContextExceeded(
+                f"the request has a text of more than {self.bytes} bytes, which is the limit for one"
+                " prompt on this host (`limits.text_bytes`): the prompt is too long; shorten it"
+            )
+        return ContextExceeded(
+            f"this model's maximum context length is {self.context} tokens: the request has a text"
+            f" of more than {self.most} bytes, which are more tokens than that; shorten it, or load"
+            " the model with a longer context (`runnerd configure MODEL --context-size N`)"
+        )
 
 
 def as_engines_say(tokens: int, context: int) -> dict[str, Any]:

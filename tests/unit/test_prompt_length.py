@@ -11,17 +11,12 @@ from hypothesis import strategies as st
 
 from runnerd.errors import ClientError, ContextExceeded
 from runnerd.relay.parsed_request import ParsedRequest, parse
-from runnerd.relay.prompt_length import (
-    TOKEN_BYTES,
-    as_engines_say,
-    check_length,
-    longest_text,
-    tokens_beyond,
-)
+from runnerd.relay.prompt_length import TOKEN_BYTES, LongestPrompt, as_engines_say, longest_text
 
 CONTEXT = 2
 LONG = "x" * (TOKEN_BYTES * CONTEXT + 1)
 FITS = LONG[:-1]
+PROMPT = LongestPrompt(CONTEXT, 2**20)
 
 
 def asked(**members: Any) -> ParsedRequest:
@@ -91,7 +86,7 @@ def test_too_long(members: dict[str, Any]) -> None:
     with pytest.raises(
         ContextExceeded, match=r"maximum context length is 2 tokens.*--context-size"
     ):
-        check_length(asked(**members), CONTEXT, operation)
+        PROMPT.check(asked(**members), operation)
 
 
 @pytest.mark.parametrize(
@@ -118,12 +113,23 @@ def test_too_long(members: dict[str, Any]) -> None:
 )
 def test_may_fit(members: dict[str, Any]) -> None:
     """What is no text, or may not get into the prompt, does not count."""
-    check_length(asked(**members), CONTEXT)
+    PROMPT.check(asked(**members))
 
 
 def test_an_unknown_context() -> None:
-    """Holds everything."""
-    check_length(asked(prompt=LONG * 100), 0)
+    """Holds what any prompt may be."""
+    LongestPrompt(0, len(LONG)).check(asked(prompt=LONG))
+    with pytest.raises(ContextExceeded, match=r"more than 1024 bytes.*text_bytes.*too long"):
+        LongestPrompt(0, 1024).check(asked(prompt=LONG))
+
+
+def test_a_long_context() -> None:
+    """Holds no more than the host's limit; who asks for less learns by how much."""
+    longest = LongestPrompt(10, 1000)
+    longest.check(asked(prompt=LONG[:1000]))
+    with pytest.raises(ContextExceeded, match=r"more than 1000 bytes.*text_bytes"):
+        longest.check(asked(prompt=LONG))
+    assert longest.tokens_beyond(asked(prompt=LONG[:1000] * 3)) == 31
 
 
 @given(st.text(max_size=400), st.booleans())
@@ -140,7 +146,7 @@ def test_never_more_than_there_is(text: str, escaped: bool) -> None:
 
 def test_how_long_it_is() -> None:
     """Who asks for less learns how much too long the text is, in the engine's terms."""
-    tokens = tokens_beyond(asked(prompt=LONG * 10), CONTEXT)
+    tokens = PROMPT.tokens_beyond(asked(prompt=LONG * 10))
     assert tokens == len(LONG) * 10 // TOKEN_BYTES + 1
     error = as_engines_say(tokens, CONTEXT)
     assert error["type"] == "exceed_context_size_error"
@@ -152,5 +158,5 @@ def test_names_that_are_no_text(member: bytes) -> None:
     """Are the client's fault, and told as such."""
     said = b'{"\xff":1,"role":"user","content":"%b"}' % LONG.encode()
     with pytest.raises(ClientError, match="not valid JSON") as caught:
-        check_length(parse(b'{"model":"m","%b":[%b]}' % (member, said)), CONTEXT)
+        PROMPT.check(parse(b'{"model":"m","%b":[%b]}' % (member, said)))
     assert not isinstance(caught.value, ContextExceeded)
