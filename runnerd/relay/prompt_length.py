@@ -76,8 +76,8 @@ class LongestPrompt:
         """The error of a text that is too long, in the words by which clients know it."""
         if self.most == self.bytes:
             return ContextExceeded(
-                f"the request has a text of more than {self.bytes} bytes, which is the limit for one"
-                " prompt on this host (`limits.text_bytes`): the prompt is too long; shorten it"
+                f"the request has a text of more than {self.bytes} bytes, the limit for one prompt"
+                " on this host (`limits.text_bytes`): the prompt is too long; shorten it"
             )
         return ContextExceeded(
             f"this model's maximum context length is {self.context} tokens: the request has a text"
