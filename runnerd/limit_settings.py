@@ -53,6 +53,9 @@ class Limits(BaseModel):
         gt=0,
         description="messages of one chat; templates take time by the square of their number",
     )
+    tools: Count = Field(
+        1024, gt=0, description="tools of one chat; engines take time by the square of their number"
+    )
     text_bytes: Bytes = Field(
         16 * 2**20,
         gt=0,

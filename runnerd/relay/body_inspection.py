@@ -121,6 +121,8 @@ def _check_seldom(inference: Inference, limits: Limits) -> None:
         if raw is not UNSAID:
             _check_schema(name, bytes(raw), limits.schema_bytes)
     if inference.tools is not UNSAID:
+        if len(inference.tools) > _MESSAGE * limits.tools:
+            _check_count("tools", count_prompts(inference.tools), limits.tools)
         _check_tools(bytes(inference.tools), limits.schema_bytes)
     if inference.documents is not UNSAID:
         _check_count("documents", count_prompts(inference.documents), limits.inputs)

@@ -1,9 +1,9 @@
-"""Texts that cannot fit into a model's context, told by their bytes alone.
+"""Texts that cannot fit into a model's context, told without its vocabulary.
 
 An engine takes a text apart before it counts the tokens, and nothing interrupts it meanwhile: a
-megabyte costs it a third of a second and 70 MB.  No token of any vocabulary stands for as much as
-`TOKEN_BYTES` throughout a text, so one with more bytes than that per token of the context never
-gets to the engine; nor does one of more than `limits.text_bytes`, however long the context.
+megabyte costs it a third of a second and 70 MB, and signs of the template that stand in a text
+(`<|im_start|>`) cost by the square of their number.  So a text that has more tokens than the
+context (`least_tokens`), or more than `limits.text_bytes`, never gets to the engine.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from typing import Any
 
 import msgspec
 
-from runnerd.errors import ContextExceeded
+from runnerd.errors import ContextExceeded, PayloadTooLarge
 from runnerd.relay.body import UNDECODABLE, UNSAID, Inference, undecodable
+from runnerd.relay.least_tokens import TOKEN_CHANGES, Length
 from runnerd.relay.parsed_request import ParsedRequest
 
-TOKEN_BYTES = 512
-_WINDOW = 2**20  # bytes that one call looks at, which other threads wait for
 _TEXT, _LIST, _OBJECT = b'"', b"[", b"{"
 _PROMPTS = ("prompt", "suffix", "input", "instructions", "query", "documents", "texts")
 _LEVELS = 3  # of content: a message's, a tool's result in it, and what that consists of
@@ -45,11 +44,6 @@ class LongestPrompt:
     context: int
     bytes: int
 
-    @property
-    def most(self) -> int:
-        """Bytes of a text that may fit."""
-        return min(TOKEN_BYTES * self.context or self.bytes, self.bytes)
-
     def check(self, request: ParsedRequest, operation: str = "") -> None:
         """Refuse a request with a text that is longer.
 
@@ -60,29 +54,32 @@ class LongestPrompt:
             raise self.refusal()
 
     def tokens_beyond(self, request: ParsedRequest, operation: str = "") -> int:
-        """How many tokens a request's longest text is taken for where it is longer; 0 where it may
-        fit.  They are to `context` as the text is to what may fit.
+        """The tokens, at the least, of a request's longest text, where those are more than
+        `context`; 0 where it may fit.
 
         `operation` by its name: its own members count.  Looks at all of a large body: for a thread.
-        Raises errors.ClientError for a body that cannot be decoded.
+        Raises errors.PayloadTooLarge for a text of more than `bytes`, and errors.ClientError for a
+        body that cannot be decoded.
         """
+        fewest = min(TOKEN_CHANGES * self.context or self.bytes, self.bytes)
         try:
-            longest = longest_text(request, self.most, operation)
+            found = list(_lengths(request, fewest, operation))
         except UNDECODABLE as error:
             raise undecodable(error) from error
-        return longest * self.context // self.most + 1 if longest > self.most else 0
+        if any(each.bytes > self.bytes for each in found):
+            raise PayloadTooLarge(
+                f"the request has a prompt of more than {self.bytes} bytes, which is the limit on"
+                " this host (`limits.text_bytes`); shorten it"
+            )
+        tokens = max((each.tokens for each in found), default=0)
+        return tokens if 0 < self.context < tokens else 0
 
     def refusal(self) -> ContextExceeded:
         """The error of a text that is too long, in the words by which clients know it."""
-        if self.most == self.bytes:
-            return ContextExceeded(
-                f"the request has a text of more than {self.bytes} bytes, the limit for one prompt"
-                " on this host (`limits.text_bytes`): the prompt is too long; shorten it"
-            )
         return ContextExceeded(
             f"this model's maximum context length is {self.context} tokens: the request has a text"
-            f" of more than {self.most} bytes, which are more tokens than that; shorten it, or load"
-            " the model with a longer context (`runnerd configure MODEL --context-size N`)"
+            " of more than that, as its length tells before it is counted; shorten it, or load the"
+            " model with a longer context (`runnerd configure MODEL --context-size N`)"
         )
 
 
@@ -96,55 +93,45 @@ def as_engines_say(tokens: int, context: int) -> dict[str, Any]:
     }
 
 
-def longest_text(request: ParsedRequest, most: int, operation: str = "") -> int:
-    """How many bytes the longest text has that an engine takes apart at once, at the least: an
-    escape may stand for one.  0 where all are shorter than `most`.
-    """
-    if len(request.body) <= most:
-        return 0
+def _lengths(request: ParsedRequest, fewest: int, operation: str) -> Iterator[Length]:
+    """The texts that an engine takes apart at once, of each prompt of more than `fewest` bytes."""
+    if len(request.body) <= fewest:
+        return
     members = request.members
-    found = chain(_conversations(request.fields, most), _prompts(members, _PROMPTS, most))
+    found = chain(_conversations(request.fields, fewest), _prompts(members, _PROMPTS, fewest))
     if operation == "embeddings":
-        found = chain(found, _prompts(members, ("content",), most))
+        found = chain(found, _prompts(members, ("content",), fewest))
     elif operation == "infill":
-        found = chain(found, _around(members, most))
-    return max((sum(map(_size, texts)) for texts in found), default=0)
+        found = chain(found, _around(members, fewest))
+    yield from map(Length, found)
 
 
-def _size(text: msgspec.Raw) -> int:
-    view, size = memoryview(text)[1:-1], 0
-    for at in range(0, len(view), _WINDOW):
-        piece = bytes(view[at : at + _WINDOW])
-        size += len(piece)
-        if escapes := piece.count(b"\\"):
-            size -= escapes + 5 * piece.count(b"\\u")
-    return max(0, size)
-
-
-def _conversations(fields: Inference, most: int) -> Iterator[list[msgspec.Raw]]:
-    """The texts that become one prompt; OpenAI's responses have messages for an input."""
+def _conversations(fields: Inference, fewest: int) -> Iterator[list[msgspec.Raw]]:
+    """The texts that become one prompt, with the tools, which templates print; OpenAI's responses
+    have messages for an input.
+    """
     for raw in (fields.messages, fields.input):
-        if len(fields.system) + len(raw) > most:
-            yield [*_of_content(fields.system, _LEVELS), *_said(raw)]
+        if raw is not UNSAID and len(fields.system) + len(raw) + len(fields.tools) > fewest:
+            yield [*_of_content(fields.system, _LEVELS), *_said(raw), fields.tools]
 
 
 def _prompts(
-    members: Mapping[str, msgspec.Raw], names: Iterable[str], most: int
+    members: Mapping[str, msgspec.Raw], names: Iterable[str], fewest: int
 ) -> Iterator[list[msgspec.Raw]]:
-    """The text of each prompt that is larger than `most`."""
+    """The text of each prompt that is larger than `fewest`."""
     for name in names:
         raw = members.get(name, UNSAID)
-        if len(raw) <= most:
+        if len(raw) <= fewest:
             continue
         for each in _entries(raw) if _kind(raw) == _LIST else (raw,):
-            if len(each) > most:
+            if len(each) > fewest:
                 yield [each] if _kind(each) == _TEXT else list(_of_part(each, _LEVELS))
 
 
-def _around(members: Mapping[str, msgspec.Raw], most: int) -> Iterator[list[msgspec.Raw]]:
+def _around(members: Mapping[str, msgspec.Raw], fewest: int) -> Iterator[list[msgspec.Raw]]:
     """The texts around a place that is to be filled in, and other files with their names."""
     for name in ("input_prefix", "input_suffix", "input_extra"):
-        if len(raw := members.get(name, UNSAID)) > most:
+        if len(raw := members.get(name, UNSAID)) > fewest:
             yield [raw]
 
 

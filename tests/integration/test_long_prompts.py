@@ -16,7 +16,7 @@ from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
 
 CONTEXT = 1024
-LONG = "word " * 120_000  # more than 512 bytes for each token of the context
+LONG = "word " * 120_000  # more words than tokens of the context
 USER = [{"role": "user", "content": LONG}]
 ARGUMENTS = json.dumps({"x": LONG})
 USED = [
@@ -44,8 +44,9 @@ USED_BLOCKS = [
     {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "a"}]},
 ]
 TURN = {"role": "user", "content": ""}
-RANKED = {"query": "word " * 20_000, "documents": ["x"] * 2000}
-OURS = "has a text of more than"
+TOOLS = [{"type": "function", "function": {"name": f"f{n}"}, "name": "f"} for n in range(1025)]
+RANKED = {"query": "word" * 2_200, "documents": ["x"] * 2000}
+OURS = "as its length tells"
 
 pytestmark = pytest.mark.engine
 
@@ -74,6 +75,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
         ("/v1/messages", {"system": LONG, "messages": [USER[0] | {"content": "a"}]}),
         ("/api/chat", {"messages": USER}),
         ("/api/generate", {"prompt": LONG}),
+        ("/v1/completions", {"prompt": "<|im_start|>" * 20_000}),
         ("/v1/embeddings", {"input": LONG, "model": "vectors"}),
         ("/engines/v1/embeddings", {"content": LONG, "model": "vectors"}),
         ("/v1/rerank", {"model": "ranks", "query": LONG, "documents": ["a"]}),
@@ -111,6 +113,9 @@ def test_a_name_that_is_no_text(daemon: DaemonProcess) -> None:
         ("/api/chat", {"messages": [TURN] * 4097}, "messages"),
         ("/engines/v1/apply-template", {"messages": [TURN] * 4097}, "messages"),
         ("/v1/responses", {"input": [TURN] * 4097}, "input"),
+        ("/v1/chat/completions", {"messages": [TURN], "tools": TOOLS}, "tools"),
+        ("/v1/messages", {"messages": [TURN], "max_tokens": 1, "tools": TOOLS}, "tools"),
+        ("/api/chat", {"messages": [TURN], "tools": TOOLS}, "tools"),
         ("/v1/rerank", {"model": "ranks", **RANKED}, "rank fewer documents at a time"),
         ("/engines/v1/reranking", {"model": "ranks", **RANKED}, "rank fewer documents at a time"),
         ("/engines/v1/tokenize", {"content": "a" * (2**20 + 1)}, "have it tokenized in pieces"),
@@ -136,7 +141,7 @@ def test_many_documents_are_ranked(daemon: DaemonProcess) -> None:
 
 def test_what_may_fit_is_for_the_engine_to_judge(daemon: DaemonProcess) -> None:
     """It counts tokens."""
-    response = daemon.http.post("/v1/completions", json={"model": "tiny", "prompt": LONG[:300_000]})
+    response = daemon.http.post("/v1/completions", json={"model": "tiny", "prompt": LONG[:15_000]})
     assert response.json()["error"]["code"] == "context_length_exceeded"
     assert OURS not in response.text
 
