@@ -27,6 +27,8 @@ class Event(NamedTuple):
 
 MOST_BYTES = 4 * 2**20
 """Of one event: what makes it longer is no model.  A response of 100,000 tokens is half a MiB."""
+MOST_EVENTS = 2**21
+"""Of one stream, which has one for each token: sixteen responses of 131,072 tokens have as many."""
 
 
 class EventSplitter:
@@ -37,19 +39,24 @@ class EventSplitter:
     piece that comes: so there is a limit to it.
     """
 
-    __slots__ = ("_begun", "_held", "rest")
+    __slots__ = ("_begun", "_held", "_left", "rest")
 
     def __init__(self) -> None:
         self.rest = b""  # of an event that is not complete
         self._held = b""  # a CR that may be half of a line's end
         self._begun = False
+        self._left = MOST_EVENTS
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take a piece of the stream; return the texts that end in it.
 
-        Raises errors.BackendFailure for an event that is longer than MOST_BYTES.
+        Raises errors.BackendFailure for an event that is longer than MOST_BYTES, and for more
+        events than MOST_EVENTS.
         """
         texts = self._split(data)
+        self._left -= len(texts)
+        if self._left < 0:
+            raise BackendFailure(f"a stream has more than {MOST_EVENTS} events")
         if len(self.rest) > MOST_BYTES or (len(data) > MOST_BYTES and _too_long(texts)):
             self.rest = b""
             raise BackendFailure(f"an event of a stream is longer than {MOST_BYTES} bytes")
