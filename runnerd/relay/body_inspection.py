@@ -142,8 +142,11 @@ def _check_tools(raw: bytes, limit: int) -> None:
         raise PayloadTooLarge(f"tools are larger than {16 * limit} bytes", param="tools")
     if not raw.startswith(b"["):
         return
-    if len(raw) > limit and any(len(memoryview(tool)) > limit for tool in _decode_list(raw)):
-        raise PayloadTooLarge(f"tools are larger than {limit} bytes", param="tools")
+    for tool in _decode_list(raw):
+        if (view := memoryview(tool))[:1] != b"{":
+            raise ClientError("each of the tools must be an object", param="tools")
+        if len(view) > limit:
+            raise PayloadTooLarge(f"tools are larger than {limit} bytes", param="tools")
     _check_unfolding("tools", raw)
 
 

@@ -146,7 +146,7 @@ class Exchange(msgspec.Struct, eq=False):
         found: Plan | PendingPlan = pending
         while isinstance(found, PendingPlan):
             self._sink.waiting(streams=found.streams)
-            found = await found.wait()
+            found = await found.next()
         if self.counted is not None:
             counted = self.counted
             large = found.is_large

@@ -20,7 +20,7 @@ from runnerd.errors import ClientError, ModelNotFound
 from runnerd.limit_settings import Limits
 from runnerd.models.model import Model
 from runnerd.relay.aside import TakesLonger
-from runnerd.relay.body import Body
+from runnerd.relay.body import UNDECODABLE, Body, undecodable
 from runnerd.relay.body_scan import is_heavy
 from runnerd.relay.dialect import UnreadyRequest
 from runnerd.relay.fair_turns import FairTurns
@@ -43,6 +43,13 @@ class PendingPlan(NamedTuple):
 
     streams: bool
     wait: Callable[[], Awaitable[Plan | PendingPlan]]
+
+    async def next(self) -> Plan | PendingPlan:
+        """Wait.  Raises as `Intake.plan` does."""
+        try:
+            return await self.wait()
+        except UNDECODABLE as error:
+            raise undecodable(error) from error
 
 
 class _Asked(NamedTuple):
@@ -101,6 +108,8 @@ class Intake:
                 return self._of(read, request, route, principal)
             except TakesLonger:
                 pass  # not `suppress`, which makes three calls of every request
+            except UNDECODABLE as error:  # of a member: its syntax was right, and its value is none
+                raise undecodable(error) from error
         return PendingPlan(False, lambda: self._read_aside(request, route, principal))
 
     def _unready(
