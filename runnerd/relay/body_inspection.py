@@ -143,7 +143,8 @@ def _check_tools(raw: bytes, limit: int) -> None:
     if not raw.startswith(b"["):
         return
     for tool in _decode_list(raw):
-        if (view := memoryview(tool))[:1] != b"{":
+        view = memoryview(tool)
+        if bytes(view[:1]) != b"{":
             raise ClientError("each of the tools must be an object", param="tools")
         if len(view) > limit:
             raise PayloadTooLarge(f"tools are larger than {limit} bytes", param="tools")

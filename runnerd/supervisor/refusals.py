@@ -53,8 +53,8 @@ def fault_of(failure: BackendFailure) -> Fault:
         return Fault.CRASH  # it may be there in a moment
     if not isinstance(failure, EngineFailure):
         return Fault.NOT_STARTED
-    if failure.out_of_memory:
-        return Fault.OUT_OF_MEMORY
+    if failure.loading and failure.out_of_memory:
+        return Fault.OUT_OF_MEMORY  # in service there was room for it, and then for some request
     if failure.loading and _REFUSES.match(failure.exit_reason):
         return Fault.REFUSED
     return Fault.CRASH

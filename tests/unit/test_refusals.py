@@ -113,7 +113,8 @@ def test_every_refusal_has_its_status(refusal: Refusal, status: int) -> None:
         (EngineFailure("x", exit_reason="not ready in time", loading=True), Fault.CRASH),
         (EngineFailure("x", exit_reason="exit status 1"), Fault.CRASH),
         (EngineFailure("x", exit_reason="killed by SIGSEGV"), Fault.CRASH),
-        (EngineFailure("x", exit_reason="exit status 1", out_of_memory=True), Fault.OUT_OF_MEMORY),
+        (EngineFailure("x", loading=True, out_of_memory=True), Fault.OUT_OF_MEMORY),
+        (EngineFailure("x", exit_reason="exit status 1", out_of_memory=True), Fault.CRASH),
     ],
 )
 def test_failures_are_told_apart(failure: BackendFailure, fault: Fault) -> None:
