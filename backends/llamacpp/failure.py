@@ -47,6 +47,7 @@ _CAUSES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"what\(\): "), ""),
     (re.compile(r"^runnerd: "), ""),
 )
+_MODEL = "the model"
 
 
 def first_cause(tail: str) -> str | None:
@@ -75,11 +76,13 @@ def without_paths(text: str) -> str:
 def engine_failure(record: ExitRecord, model_ref: str, *, weights: str) -> EngineFailure:
     """Return the failure that `run` raises for an engine that ended by itself.
 
-    `weights` is the path that stands for the model in the engine's messages.
+    It does not say what the model is called, nor may the engine's words, where it is `model_ref`
+    or its `weights`: who is told has asked for it by a name of their own, and may know no other.
     """
-    tail = record.tail.replace(weights, model_ref)
+    tail = record.tail.replace(weights, _MODEL)
+    tail = re.sub(rf"(?<!\w){re.escape(model_ref)}(?!\w)", _MODEL, tail)
     words = last_lines(tail)
-    rest = f"{model_ref} ({record.reason})"
+    rest = f"{_MODEL} ({record.reason})"
     cause = first_cause(tail)
     if cause is not None:
         rest += f": {cause}"

@@ -18,7 +18,7 @@ import msgspec
 from runnerd.errors import ClientError, PayloadTooLarge
 from runnerd.relay.body import UNSAID, Body
 
-LARGE = 64 * 2**10
+LARGE = 128 * 2**10
 """Bytes beyond which a body is looked at in a thread."""
 
 _SMALL = 4096  # bytes of a body that costs nothing, whatever is in it

@@ -66,20 +66,23 @@ class LongestPrompt:
             found = list(_lengths(request, fewest, operation))
         except UNDECODABLE as error:
             raise undecodable(error) from error
+        tokens = max((each.tokens for each in found), default=0)
+        if 0 < self.context < tokens:
+            return tokens
         if any(each.bytes > self.bytes for each in found):
             raise PayloadTooLarge(
                 f"the request has a prompt of more than {self.bytes} bytes, which is the limit on"
                 " this host (`limits.text_bytes`); shorten it"
             )
-        tokens = max((each.tokens for each in found), default=0)
-        return tokens if 0 < self.context < tokens else 0
+        return 0
 
     def refusal(self) -> ContextExceeded:
         """The error of a text that is too long, in the words by which clients know it."""
         return ContextExceeded(
             f"this model's maximum context length is {self.context} tokens: the request has a text"
-            " of more than that, as its length tells before it is counted; shorten it, or load the"
-            " model with a longer context (`runnerd configure MODEL --context-size N`)"
+            " that exceeds the available context size, as its length tells before it is counted;"
+            " shorten it, or load the model with a longer context"
+            " (`runnerd configure MODEL --context-size N`)"
         )
 
 

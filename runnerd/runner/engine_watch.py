@@ -82,7 +82,7 @@ class EngineWatch:
                 await self._preload()
         except TimeoutError:
             return EngineFailure(
-                f"model {self._spec.model_ref} was not ready within {limit:g} s (load_timeout)",
+                f"the model was not ready within {limit:g} s (load_timeout)",
                 exit_reason="not ready in time",
                 loading=True,
             )
@@ -130,7 +130,7 @@ class EngineWatch:
                 work.rest()  # who is asked next has not been waited for since then
             elif time.monotonic() - max(work.worked_at, heard) >= limit:
                 hang = EngineHang(
-                    f"the engine of {self._spec.model_ref} gave no sign of life for {limit:g} s "
+                    f"the model's engine gave no sign of life for {limit:g} s "
                     "(hang_timeout) and was ended",
                     exit_reason="hang",
                 )
@@ -146,7 +146,7 @@ class EngineWatch:
                 break
             await asyncio.sleep(_IDLE_INTERVAL)
         return EngineUnreachable(
-            f"the engine of {self._spec.model_ref} could not be reached any more: {self._loss}",
+            f"the model's engine could not be reached any more: {self._loss}",
             exit_reason="unreachable",
         )
 

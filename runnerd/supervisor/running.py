@@ -111,7 +111,7 @@ class Running:
         key, generation = runner.key, runner.generation
         if failure is not None:
             if self._fleet.is_orphan(generation) or not self._sharing.is_here(key):
-                failure = ModelDeleted(f"model {runner.spec.model_ref!r} was deleted meanwhile")
+                failure = ModelDeleted("the model was deleted meanwhile")
         decisions = self._after(key, generation, failure)
         if isinstance(failure, ModelDeleted):  # one that comes under its name starts afresh
             self._scheduler.reset(lambda each: each == key)

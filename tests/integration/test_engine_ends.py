@@ -30,7 +30,7 @@ async def test_an_engine_that_dies_of_what_it_recalls_had_loaded(
     owner = Owner(on_recall=kill)
     async with living(backend, socket, owner=owner) as runner:
         failure = await failure_of(runner)
-    assert "stopped serving ai/tiny (killed by SIGKILL" in failure.message
+    assert "stopped serving the model (killed by SIGKILL" in failure.message
     assert not failure.loading
     assert not owner.is_ready.is_set()
 
@@ -62,7 +62,7 @@ async def test_an_engine_that_is_killed_while_it_loads(
         (engine,) = children() - before
         engine.kill()
         failure = await failure_of(runner)
-    assert "could not load ai/tiny (killed by SIGKILL" in failure.message
+    assert "could not load the model (killed by SIGKILL" in failure.message
     assert failure.loading
 
 
@@ -79,5 +79,5 @@ async def test_a_log_does_not_say_whether_an_engine_loads(
         await until(lambda: (tmp_path / "log" / "r.log").stat().st_size > 2 * TAIL_BYTES)
         engine.kill()
         failure = await failure_of(runner)
-    assert "stopped serving ai/tiny" in failure.message
+    assert "stopped serving the model" in failure.message
     assert not failure.loading

@@ -148,7 +148,7 @@ def engine(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 async def relay(engine: Path, tmp_path: Path) -> AsyncIterator[Path]:
     """A relay in front of that engine; its socket."""
-    limits, keys = Limits(), cast(Any, Keys())
+    limits, keys = Limits(text_bytes=2**26), cast(Any, Keys())
     kept = KeptResponses(cast(Any, None), cast(Any, None), time.time)
     routes = {**anthropic.routes(), **ollama.routes(), **responses.routes(kept)}
     exchanges = Exchanges(
@@ -227,7 +227,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("tokens", [2**20, 4096])
+@pytest.mark.parametrize("tokens", [2**24, 4096])
 @pytest.mark.parametrize("case", CASES)
 async def test_no_step_takes_as_long_as_to_read_the_body(
     relay: Path, case: str, tokens: int, monkeypatch: pytest.MonkeyPatch

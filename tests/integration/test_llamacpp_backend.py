@@ -191,7 +191,7 @@ async def test_a_killed_engine_is_a_failure(backend: LlamaCppBackend, socket: Pa
         engine.kill()
         failure = await failure_of(runner)
     assert failure.exit_reason.startswith("killed by SIGKILL")
-    assert "stopped serving ai/tiny (killed by SIGKILL" in failure.message
+    assert "stopped serving the model (killed by SIGKILL" in failure.message
     assert not failure.loading
 
 
@@ -208,7 +208,7 @@ async def test_a_corrupt_model(
         failure = await failure_of(runner)
     assert failure.loading
     assert failure.exit_reason == "exit status 1"
-    assert "could not load ai/bad (exit status 1): gguf_init" in failure.message
+    assert "could not load the model (exit status 1): gguf_init" in failure.message
     assert "failed to load model" in failure.last_words
     assert str(tmp_path) not in failure.message
     assert "gguf_init" in (tmp_path / "log" / "r.log").read_text()

@@ -72,17 +72,21 @@ def test_last_lines_are_few_and_short() -> None:
 
 
 def test_the_failure_tells_it_all() -> None:
-    """How it ended, why, its last words; the model under its public name, no path."""
-    record = ExitRecord(1, None, "exit status 1", TRUNCATED, 0.1, requested=False)
+    """How it ended, why, its last words; neither the model's name nor a path."""
+    said = TRUNCATED + "alias: ai/tiny, not ai/tiny2"
+    record = ExitRecord(1, None, "exit status 1", said, 0.1, requested=False)
     served = engine_failure(record, "ai/tiny", weights="/var/lib/r/models/bad.gguf")
-    assert served.message.startswith("llama.cpp stopped serving ai/tiny (exit status 1): gguf_init")
+    assert served.message.startswith(
+        "llama.cpp stopped serving the model (exit status 1): gguf_init"
+    )
     assert not served.loading
     failure = served.while_loading()
     assert failure.message.startswith(
-        "llama.cpp could not load ai/tiny (exit status 1): gguf_init_from_reader: failed to read"
+        "llama.cpp could not load the model (exit status 1): gguf_init_from_reader: failed to read"
         " key-value pairs\n\nLast log lines:\n"
     )
-    assert "failed to load model, 'ai/tiny'" in failure.last_words
+    assert "failed to load model, 'the model'" in failure.last_words
+    assert failure.last_words.endswith("alias: the model, not ai/tiny2")
     assert "/var" not in failure.message
     assert (failure.exit_reason, failure.loading) == ("exit status 1", True)
 
