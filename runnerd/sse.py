@@ -56,7 +56,7 @@ class EventSplitter:
         texts = self._split(data)
         self._left -= len(texts)
         if self._left < 0:
-            raise BackendFailure(f"a stream has more than {MOST_EVENTS} events")
+            raise BackendFailure(f"the engine's stream has more than {MOST_EVENTS} events")
         if len(self.rest) > MOST_BYTES or (len(data) > MOST_BYTES and _too_long(texts)):
             self.rest = b""
             raise BackendFailure(f"an event of a stream is longer than {MOST_BYTES} bytes")

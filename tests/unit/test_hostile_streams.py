@@ -26,7 +26,7 @@ from runnerd.relay.dialect import AskedAgain
 from runnerd.relay.events import StreamError
 from runnerd.relay.response_adapters.assembly import MOST_ENTRIES
 from runnerd.relay.translations import Assembled, of_stream
-from runnerd.sse import MOST_BYTES, EventSplitter
+from runnerd.sse import MOST_BYTES, MOST_EVENTS, EventSplitter
 
 PIECE = 2**16
 NO_LIMIT: Any = SimpleNamespace(tokens=None)
@@ -179,6 +179,15 @@ def test_an_event_has_a_limit() -> None:
     with pytest.raises(BackendFailure, match="longer than"):
         EventSplitter().feed(b"data: " + b"x" * MOST_BYTES + b"\n\n")
     assert len(splitter.rest) <= MOST_BYTES
+
+
+def test_a_stream_has_so_many_events() -> None:
+    """However short they are, each costs the event loop something."""
+    splitter, many = EventSplitter(), b":\n\n" * (MOST_EVENTS // 8)
+    for _ in range(8):
+        splitter.feed(many)
+    with pytest.raises(BackendFailure, match="more than 2097152 events"):
+        splitter.feed(b":\n\n")
 
 
 def test_a_response_has_so_many_parts() -> None:
