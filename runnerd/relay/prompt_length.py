@@ -22,6 +22,8 @@ from runnerd.relay.parsed_request import ParsedRequest
 
 _TEXT, _LIST, _OBJECT = b'"', b"[", b"{"
 _PROMPTS = ("prompt", "suffix", "input", "instructions", "query", "documents", "texts")
+_COUNTING = frozenset(("messages/count_tokens", "tokenize", "apply-template"))
+_COUNTED = 2**14  # tokens, at the least, of what may be counted although no context holds it
 _LEVELS = 3  # of content: a message's, a tool's result in it, and what that consists of
 _NOT_READ = frozenset(
     ("metadata", "annotations", "images", "image_url", "input_image", "input_audio", "input_video",
@@ -55,19 +57,20 @@ class LongestPrompt:
 
     def tokens_beyond(self, request: ParsedRequest, operation: str = "") -> int:
         """The tokens, at the least, of a request's longest text, where those are more than
-        `context`; 0 where it may fit.
+        `context`, or too many to be counted; 0 where it may fit.
 
         `operation` by its name: its own members count.  Looks at all of a large body: for a thread.
         Raises errors.PayloadTooLarge for a text of more than `bytes`, and errors.ClientError for a
         body that cannot be decoded.
         """
-        fewest = min(TOKEN_CHANGES * self.context or self.bytes, self.bytes)
+        most = max(self.context, _COUNTED) if operation in _COUNTING else self.context
+        fewest = min(TOKEN_CHANGES * most or self.bytes, self.bytes)
         try:
             found = list(_lengths(request, fewest, operation))
         except UNDECODABLE as error:
             raise undecodable(error) from error
         tokens = max((each.tokens for each in found), default=0)
-        if 0 < self.context < tokens:
+        if 0 < most < tokens:
             return tokens
         if any(each.bytes > self.bytes for each in found):
             raise PayloadTooLarge(
@@ -102,7 +105,7 @@ def _lengths(request: ParsedRequest, fewest: int, operation: str) -> Iterator[Le
         return
     members = request.members
     found = chain(_conversations(request.fields, fewest), _prompts(members, _PROMPTS, fewest))
-    if operation == "embeddings":
+    if operation in ("embeddings", "tokenize"):
         found = chain(found, _prompts(members, ("content",), fewest))
     elif operation == "infill":
         found = chain(found, _around(members, fewest))

@@ -119,6 +119,22 @@ def test_may_fit(members: dict[str, Any]) -> None:
     PROMPT.check(asked(**members))
 
 
+@pytest.mark.parametrize(
+    ("operation", "members"),
+    [
+        ("tokenize", {"content": "a b " * 20_000}),
+        ("messages/count_tokens", {"messages": said("a b " * 20_000)}),
+        ("apply-template", {"messages": said("a b " * 20_000)}),
+    ],
+)
+def test_what_is_only_counted(operation: str, members: dict[str, Any]) -> None:
+    """May be longer than the context, which is what who asks wants to know; it has an end, too."""
+    PROMPT.check(asked(**members), operation)
+    longer = {"messages": said("a b " * 30_000), "content": "a b " * 30_000}
+    with pytest.raises(ContextExceeded):
+        PROMPT.check(asked(**longer), operation)
+
+
 def test_an_unknown_context() -> None:
     """Holds what any prompt may be, and no context holds more."""
     for context in (0, 2**20):
