@@ -121,9 +121,7 @@ def _check_seldom(inference: Inference, limits: Limits) -> None:
         if raw is not UNSAID:
             _check_schema(name, bytes(raw), limits.schema_bytes)
     if inference.tools is not UNSAID:
-        if len(inference.tools) > _MESSAGE * limits.tools:
-            _check_count("tools", count_prompts(inference.tools), limits.tools)
-        _check_tools(bytes(inference.tools), limits.schema_bytes)
+        _check_tools(bytes(inference.tools), limits)
     if inference.documents is not UNSAID:
         _check_count("documents", count_prompts(inference.documents), limits.inputs)
 
@@ -137,17 +135,16 @@ def _check_schema(name: str, raw: bytes, limit: int) -> None:
     _check_unfolding(name, raw)
 
 
-def _check_tools(raw: bytes, limit: int) -> None:
+def _check_tools(raw: bytes, limits: Limits) -> None:
+    limit = limits.schema_bytes
     if len(raw) > 16 * limit:
         raise PayloadTooLarge(f"tools are larger than {16 * limit} bytes", param="tools")
     if not raw.startswith(b"["):
         return
-    for tool in _decode_list(raw):
-        view = memoryview(tool)
-        if bytes(view[:1]) != b"{":
-            raise ClientError("each of the tools must be an object", param="tools")
-        if len(view) > limit:
-            raise PayloadTooLarge(f"tools are larger than {limit} bytes", param="tools")
+    tools = _decode_list(raw)
+    _check_count("tools", len(tools), limits.tools)
+    if len(raw) > limit and any(len(memoryview(tool)) > limit for tool in tools):
+        raise PayloadTooLarge(f"tools are larger than {limit} bytes", param="tools")
     _check_unfolding("tools", raw)
 
 

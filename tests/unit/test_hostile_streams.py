@@ -168,7 +168,8 @@ def test_what_grows_by_a_little_is_not_copied_each_time(translation: str, what: 
         return time.thread_time() - began
 
     few = min(cost(2_000) for _ in range(3))
-    assert cost(16_000) < 40 * few
+    # Once in a while all of the test's garbage is collected meanwhile.
+    assert any(cost(16_000) < 40 * few for _ in range(3))
 
 
 def test_an_event_has_a_limit() -> None:
