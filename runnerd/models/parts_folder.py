@@ -28,15 +28,16 @@ def occupied(folder: Path, *, beside: Collection[str] = ()) -> int:
 
 
 def sweep(layout: Layout, *, age: float) -> int:
-    """Remove parts that nobody has open and that are older than `age` seconds.
+    """Remove parts that nobody has open and that were written more than `age` seconds ago.
 
+    One from the future, as the clock was set back, counts as old too: it would never grow old.
     Returns the bytes that became free.
     """
     freed, now = 0, time.time()
     for path in sorted(layout.parts.iterdir(), reverse=True):  # a part before its journal
         try:
             status = path.lstat()
-            if now - status.st_mtime < age or _is_locked(path.with_suffix(".part")):
+            if abs(now - status.st_mtime) < age or _is_locked(path.with_suffix(".part")):
                 continue
             discard(path)
         except FileNotFoundError:

@@ -77,14 +77,17 @@ class Uploads:
         return sum(entry.stat(follow_symlinks=False).st_size for entry in found)
 
     def sweep(self, *, age: float) -> int:
-        """Remove those that are older than `age` seconds and not used; return their bytes."""
+        """Remove those that are not used and older than `age` seconds, or as far in the future.
+
+        Returns their bytes.
+        """
         freed, names = 0, {digest.hex for digest in self._claimed()}
         for entry in list(os.scandir(self._layout.uploads)):
             try:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            if entry.name not in names and time.time() - status.st_mtime >= age:
+            if entry.name not in names and abs(time.time() - status.st_mtime) >= age:
                 discard(Path(entry.path))
                 freed += status.st_size
         return freed
