@@ -104,8 +104,8 @@ class Layout:
     def create(self) -> None:
         """Make the folders where they are missing and remove everything that is left in tmp.
 
-        To be called by the store's one process (see `_sweep`), before it writes.  Raises errors.StartupError for a folder that belongs to something else or to a newer
-        runnerd.
+        To be called by the store's one process (see `_sweep`), before it writes.  Raises
+        errors.StartupError for a folder that belongs to something else or to a newer runnerd.
         """
         try:
             make_folder(self.root)

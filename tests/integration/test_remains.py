@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.integration.test_cli import runnerd
 from tests.support.daemon import DaemonProcess, running
 from tests.support.waiting import wait_for
 
@@ -43,3 +45,38 @@ def test_what_was_being_written_goes_at_the_next_start(daemon: DaemonProcess) ->
     (folder / f"{os.getpid()}-{'b' * 16}").write_bytes(b"x")
     daemon.start()
     assert list(folder.iterdir()) == []
+
+
+def _df(daemon: DaemonProcess) -> tuple[int, int, int]:
+    usage = daemon.http.get("/engines/df").json()
+    return (
+        usage["models_disk_usage"],
+        usage["unfinished_disk_usage"],
+        usage["prunable_disk_usage"],
+    )
+
+
+def test_the_disk_use_has_what_is_unfinished(daemon: DaemonProcess) -> None:
+    """What is being written counts, and cannot be pruned; what a prune says beforehand is freed."""
+    store = daemon.state_dir / "models"
+    assert _df(daemon) == (0, 0, 0)
+    with _send_half(daemon):
+        models, unfinished, prunable = _df(daemon)
+        assert (models, prunable) == (0, 0)
+        assert unfinished > 0
+    wait_for(lambda: _df(daemon) == (0, 0, 0), "the upload to be given up")
+    (store / "parts" / f"{'a' * 64}.part").write_bytes(os.urandom(2**20))
+    (store / "parts" / f"{'a' * 64}.json").write_bytes(b"{}")
+    (store / "blobs" / "sha256" / ("b" * 64)).write_bytes(bytes(2**20))
+    (store / "uploads" / ("c" * 64)).write_bytes(bytes(2**20))
+    models, unfinished, prunable = _df(daemon)
+    assert models == 2 * 2**20
+    assert unfinished >= 2**20
+    assert prunable == models + unfinished
+    status, out, _ = runnerd(daemon, "df")
+    assert status == 0
+    assert re.search(r"^partial  1\.0\d MiB \(pulls and imports", out, re.MULTILINE), out
+    assert re.search(r"^prunable 3\.0\d MiB \(.*runnerd prune", out, re.MULTILINE), out
+    assert daemon.http.post("/models/prune").json()["freed_bytes"] == prunable
+    assert _df(daemon) == (0, 0, 0)
+    assert "partial" not in runnerd(daemon, "df")[1]
