@@ -44,7 +44,7 @@ class Database:
     @property
     def refusal(self) -> RunnerdError | None:
         """Why the latest change could not be written (a full disk, a lock), None where it could."""
-        return self._writer.refusal
+        return self._writer.refusal.error
 
     def when_opened(self, look: Callable[[sqlite3.Connection], None]) -> None:
         """Call `look`, in the writer's thread, whenever the content may have become another one: at

@@ -21,7 +21,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from runnerd.database import failures, opening
-from runnerd.durable import storage_error
+from runnerd.database.refusal import Refusal, change_nothing
 from runnerd.errors import DatabaseFailure, RunnerdError
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,6 @@ _MOST_TOGETHER = 256  # pieces of work in one transaction
 _WAL_BYTES = 4 * 2**20  # a longer log is written back into the file
 _RETRY = 5.0  # seconds between tries to open a database that cannot be used, at first
 _LONGEST_RETRY = 60.0
-_TRIED_BYTES = 256 * 2**10  # of disk, before changes count as possible again
 
 
 class _Piece:
@@ -49,7 +48,7 @@ class Writer:
     """Owns the connection that writes, from `start` to `close`.
 
     `opened` is called in the thread with each connection that was opened; `problem` says why there
-    is none.  `refusal` says why the file took the latest change not, None once it has taken one.
+    is none, `refusal` why the latest change could not be written.
     """
 
     def __init__(self, path: Path, opened: Callable[[sqlite3.Connection], None]) -> None:
@@ -64,7 +63,7 @@ class Writer:
         self._retry = _RETRY / 2  # seconds until the next try, if nobody asks for one before
         self._file: tuple[int, int] | None = None  # which file was opened last
         self.problem: RunnerdError | None = None
-        self.refusal: RunnerdError | None = None
+        self.refusal = Refusal(path)
 
     def start(self) -> Future[None]:
         """Start the thread; the future is done once the database is open, or cannot be opened.
@@ -129,7 +128,7 @@ class Writer:
                 self._checkpoint(_WAL_BYTES)
             elif self._connection is None and not ends:
                 self._try_to_open()
-            elif self.refusal is not None and not ends:
+            elif self.refusal.error is not None and not ends:
                 self._try_a_change()
             if ends:
                 break
@@ -140,7 +139,7 @@ class Writer:
     def _next(self) -> tuple[list[_Piece], bool]:
         """What waits, after a wait for the first of it, and whether it is the last."""
         pieces: list[_Piece] = []
-        well = self._connection is not None and self.refusal is None
+        well = self._connection is not None and self.refusal.error is None
         timeout = None if well else self._retry
         try:
             piece = self._queue.get(timeout=timeout)
@@ -206,7 +205,7 @@ class Writer:
         except sqlite3.Error as failure:
             if not failures.is_busy(failure):
                 return False
-            self._note(failures.locked())
+            self.refusal.note(failures.locked())
             for piece in pieces:  # another program holds it: for all of them
                 _settle(piece.future, None, failures.locked())
             return True
@@ -217,7 +216,7 @@ class Writer:
         except sqlite3.Error:
             _roll_back(connection)
             return False
-        self._note(None)
+        self.refusal.note(None)
         for future, result, error in results:
             _settle(future, result, error)
         return True
@@ -240,7 +239,7 @@ class Writer:
             connection.execute("BEGIN IMMEDIATE")
             result = work(connection)
             connection.execute("COMMIT")
-            self._note(None)
+            self.refusal.note(None)
             return result
         except BaseException as error:
             if connection.in_transaction:
@@ -250,27 +249,16 @@ class Writer:
             if failures.is_damage(error):
                 self._give_up(error)
             explained = failures.explained(error, self._path)
-            self._note(explained)
+            self.refusal.note(explained)
             raise explained from error
-
-    def _note(self, refusal: RunnerdError | None) -> None:
-        """Keep why a change was not written, or that one was."""
-        before, self.refusal = self.refusal, refusal
-        if refusal is None and before is not None:
-            self._retry = _RETRY / 2
-            log.info("the database can be changed again")
-        elif refusal is not None and (before is None or before.message != refusal.message):
-            log.error("the database cannot be changed: %s", refusal.message)
 
     def _try_a_change(self) -> None:
         """Find out whether the file takes changes again, where nobody else tries one."""
         self._retry = min(2 * self._retry, _LONGEST_RETRY)
-        try:
-            failures.try_disk(self._path, _TRIED_BYTES)
-        except OSError as error:
-            self._note(storage_error(error, failures.WHAT))
-        else:
-            self._carry_out([_Piece(_change_nothing, alone=False)])
+        if self.refusal.disk_is_well():
+            self._carry_out([_Piece(change_nothing, alone=False)])
+        if self.refusal.error is None:
+            self._retry = _RETRY / 2
 
     def _give_up(self, error: sqlite3.Error) -> None:
         """Use the file no more: what else it says cannot be believed either."""
@@ -301,12 +289,6 @@ class Writer:
                 self._connection.execute(f"PRAGMA wal_checkpoint({kind})")
         except (OSError, sqlite3.Error) as error:  # the log has everything; it is tried again
             log.debug("checkpoint: %s", error)
-
-
-def _change_nothing(connection: sqlite3.Connection) -> None:
-    """Write what is there already, which goes all the way to the disk."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    connection.execute(f"PRAGMA user_version = {int(version)}")
 
 
 def _within_savepoint(
