@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -60,8 +61,8 @@ def test_changing_nothing_is_a_change(tmp_path: Path) -> None:
 def test_a_writer_tries_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A change that does not fit is told of until it is known that others do."""
     monkeypatch.setattr(writers, "_RETRY", 0.01)
-    monkeypatch.setattr(Refusal, "disk_is_well", lambda _: well)
-    well = False
+    well = threading.Event()
+    monkeypatch.setattr(Refusal, "disk_is_well", lambda _: well.is_set())
     writer = Writer(tmp_path / "runnerd.db", lambda connection: None)
     writer.start().result()
     try:
@@ -71,7 +72,7 @@ def test_a_writer_tries_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 lambda connection: connection.execute("CREATE TABLE x AS SELECT zeroblob(9999)")
             ).result()
         assert isinstance(writer.refusal.error, InsufficientStorage)
-        well = True
+        well.set()
         wait_for(lambda: writer.refusal.error is None, "another try")
     finally:
         writer.close()
