@@ -63,12 +63,8 @@ async def df(request: web.Request) -> web.Response:
     """
     context, principal = request.app[CONTEXT], principal_of(request)
     backend = context.supervisor.keys.backend(None)
-    if context.policy.grants(principal) is None:
-        models = await threads.run(context.store.disk_usage)
-    else:
-        models = sum(model.size_bytes for model in models_of(request).models())
     usage: dict[str, object] = {
-        "models_disk_usage": models,
+        **await _models(context, principal, request),
         "default_backend_disk_usage": await backend.disk_usage(),
         "borrowed_disk_usage": _borrowed(context, principal, request),
     }
@@ -79,6 +75,18 @@ async def df(request: web.Request) -> web.Response:
         usage["bare_models_disk_usage"] = await threads.run(bare.taken_bytes)
         usage["state_dir"] = str(context.settings.state_dir)
     return json_response(usage)
+
+
+async def _models(context: Context, principal: Principal, request: web.Request) -> dict[str, int]:
+    """Bytes of models; of who may see all of them, also of what is no model yet, or no more."""
+    store = context.store
+    if context.policy.grants(principal) is not None:
+        return {"models_disk_usage": sum(model.size_bytes for model in models_of(request).models())}
+    return {
+        "models_disk_usage": await threads.run(store.disk_usage),
+        "unfinished_disk_usage": await threads.run(store.room.unfinished),
+        "prunable_disk_usage": await threads.run(store.names.prunable_bytes),
+    }
 
 
 async def _jobs(context: Context, principal: str | None) -> dict[str, int] | None:

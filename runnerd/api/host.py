@@ -12,6 +12,7 @@ from runnerd.api.pool_status import pool_status
 from runnerd.api.routing import Routes
 from runnerd.api.visible_runners import reports_of
 from runnerd.api.visible_transfers import transfers_of
+from runnerd.errors import Draining
 from runnerd.scheduler import RunnerState
 
 ROUTES = Routes()
@@ -42,10 +43,14 @@ async def root(request: web.Request) -> web.StreamResponse:
 
 @ROUTES.get("/health", Action.PUBLIC)
 async def health(request: web.Request) -> web.Response:
-    """200 while the daemon serves."""
+    """200 while the daemon serves, 503 once it drains: whoever balances the load goes elsewhere."""
     supervisor = request.app[CONTEXT].supervisor
     running = sum(report.state is not RunnerState.FAILED for report in supervisor.reports())
-    return json_response({"status": "ok", "runners": running, "queued": supervisor.queued})
+    said = {"status": "ok", "runners": running, "queued": supervisor.queued}
+    if not supervisor.draining:
+        return json_response(said)
+    error = Draining("the daemon is shutting down; try again when it is back")
+    return json_response({**said, **error.body(), "status": "stopping"}, status=error.status)
 
 
 @ROUTES.get("/version", Action.PUBLIC)

@@ -24,6 +24,10 @@ def df(options: argparse.Namespace) -> int:
     ]
     print_table(("MODEL", "SIZE"), rows)
     print(f"\nmodels   {binary_size(usage[_MODELS])} (files that models share count once)")
+    if unfinished := usage.get("unfinished_disk_usage"):
+        print(f"partial  {binary_size(unfinished)} (pulls and imports that are not finished)")
+    if prunable := usage.get("prunable_disk_usage"):
+        print(f"prunable {binary_size(prunable)} (of these, what `runnerd prune` would remove)")
     if borrowed := usage.get("borrowed_disk_usage"):
         print(f"borrowed {binary_size(borrowed)} (files of others, used where they lie)")
     if copies := usage.get("bare_models_disk_usage"):

@@ -41,6 +41,11 @@ class Database:
         """Why the database cannot be used, None where it can."""
         return self._writer.problem
 
+    @property
+    def refusal(self) -> RunnerdError | None:
+        """Why the latest change could not be written (a full disk, a lock), None where it could."""
+        return self._writer.refusal.error
+
     def when_opened(self, look: Callable[[sqlite3.Connection], None]) -> None:
         """Call `look`, in the writer's thread, whenever the content may have become another one: at
         the first opening, after a restored backup, and once a database can be used again.

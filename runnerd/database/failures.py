@@ -114,14 +114,20 @@ def _io_error(path: Path) -> int:
         for file in (path, path.with_name(path.name + "-wal")):
             if file.exists() and file.stat().st_size + 2**16 > most:
                 return errno.EFBIG
+    try:
+        try_disk(path, 4096)
+    except OSError as error:
+        return error.errno or errno.EIO
+    return errno.EIO
+
+
+def try_disk(path: Path, size: int) -> None:
+    """Write so many bytes beside the database, down to the disk; remove them.  Raises OSError."""
     probe = path.with_name(path.name + ".probe")
     try:
         with open(probe, "wb") as written:
-            written.write(bytes(4096))
+            written.write(bytes(size))
             written.flush()
             os.fsync(written.fileno())
-    except OSError as error:
-        return error.errno or errno.EIO
     finally:
         probe.unlink(missing_ok=True)
-    return errno.EIO

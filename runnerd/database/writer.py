@@ -21,6 +21,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from runnerd.database import failures, opening
+from runnerd.database.refusal import Refusal, change_nothing
 from runnerd.errors import DatabaseFailure, RunnerdError
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class Writer:
     """Owns the connection that writes, from `start` to `close`.
 
     `opened` is called in the thread with each connection that was opened; `problem` says why there
-    is none.
+    is none, `refusal` why the latest change could not be written.
     """
 
     def __init__(self, path: Path, opened: Callable[[sqlite3.Connection], None]) -> None:
@@ -62,6 +63,7 @@ class Writer:
         self._retry = _RETRY / 2  # seconds until the next try, if nobody asks for one before
         self._file: tuple[int, int] | None = None  # which file was opened last
         self.problem: RunnerdError | None = None
+        self.refusal = Refusal(path)
 
     def start(self) -> Future[None]:
         """Start the thread; the future is done once the database is open, or cannot be opened.
@@ -126,6 +128,8 @@ class Writer:
                 self._checkpoint(_WAL_BYTES)
             elif self._connection is None and not ends:
                 self._try_to_open()
+            elif self.refusal.error is not None and not ends:
+                self._try_a_change()
             if ends:
                 break
         if self._connection is not None:
@@ -135,7 +139,8 @@ class Writer:
     def _next(self) -> tuple[list[_Piece], bool]:
         """What waits, after a wait for the first of it, and whether it is the last."""
         pieces: list[_Piece] = []
-        timeout = self._retry if self._connection is None else None
+        well = self._connection is not None and self.refusal.error is None
+        timeout = None if well else self._retry
         try:
             piece = self._queue.get(timeout=timeout)
             while piece is not None:
@@ -200,6 +205,7 @@ class Writer:
         except sqlite3.Error as failure:
             if not failures.is_busy(failure):
                 return False
+            self.refusal.note(failures.locked())
             for piece in pieces:  # another program holds it: for all of them
                 _settle(piece.future, None, failures.locked())
             return True
@@ -210,6 +216,7 @@ class Writer:
         except sqlite3.Error:
             _roll_back(connection)
             return False
+        self.refusal.note(None)
         for future, result, error in results:
             _settle(future, result, error)
         return True
@@ -232,6 +239,7 @@ class Writer:
             connection.execute("BEGIN IMMEDIATE")
             result = work(connection)
             connection.execute("COMMIT")
+            self.refusal.note(None)
             return result
         except BaseException as error:
             if connection.in_transaction:
@@ -240,7 +248,17 @@ class Writer:
                 raise
             if failures.is_damage(error):
                 self._give_up(error)
-            raise failures.explained(error, self._path) from error
+            explained = failures.explained(error, self._path)
+            self.refusal.note(explained)
+            raise explained from error
+
+    def _try_a_change(self) -> None:
+        """Find out whether the file takes changes again, where nobody else tries one."""
+        self._retry = min(2 * self._retry, _LONGEST_RETRY)
+        if self.refusal.disk_is_well():
+            self._carry_out([_Piece(change_nothing, alone=False)])
+        if self.refusal.error is None:
+            self._retry = _RETRY / 2
 
     def _give_up(self, error: sqlite3.Error) -> None:
         """Use the file no more: what else it says cannot be believed either."""

@@ -28,6 +28,14 @@ def allocated_bytes(path: Path) -> int:
         return 0
 
 
+def size_of(entry: os.DirEntry[str]) -> int:
+    """The bytes of a file that was found in a folder, none where it has gone meanwhile."""
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return 0
+
+
 def check_space(folder: Path, size: int) -> None:
     """Raise errors.InsufficientStorage where `size` further bytes would fill `folder`'s disk."""
     with storage_errors(STORE):

@@ -6,7 +6,7 @@
     manifests/sha256/<hex>    OCI manifests by their digest, which is the model's id
     bundles/sha256/<hex>/     a model's blobs under the names that llama.cpp expects, and its
                               description
-    tmp/<pid>-<random>        what is being written
+    tmp/<random>              what is being written
     parts/<hex>.part, .json   what is being fetched, and how far it is
     uploads/<hex>             files that clients sent for a model that is still to be made
 
@@ -25,7 +25,7 @@ import os
 import secrets
 import shutil
 import stat
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 STORE = "the model store"  # what people are told that it is called
 VERSION = "1.0.0"
 
-_TEMPORARY_AGE = 3600.0  # seconds; what is older belongs to nobody
 _FOLDER_MODE = 0o750
 _GUARD_BYTES = 64 * 2**10
 _SPARE_BYTES = 1 * 2**20  # more than an index of ten thousand models
@@ -100,13 +99,13 @@ class Layout:
 
     def fresh(self) -> Path:
         """Return a name in the folder for temporary files that nobody has."""
-        return self.temporary / f"{os.getpid()}-{secrets.token_hex(8)}"
+        return self.temporary / secrets.token_hex(12)
 
     def create(self) -> None:
-        """Make the folders where they are missing and remove what earlier processes left in tmp.
+        """Make the folders where they are missing and remove everything that is left in tmp.
 
-        Raises errors.StartupError for a folder that belongs to something else or to a newer
-        runnerd.
+        To be called by the store's one process (see `_sweep`), before it writes.  Raises
+        errors.StartupError for a folder that belongs to something else or to a newer runnerd.
         """
         try:
             make_folder(self.root)
@@ -178,17 +177,17 @@ class Layout:
             )
 
     def _sweep(self) -> None:
-        try:
-            for path in self.temporary.iterdir():
-                if _is_stale(path):
-                    log.info("removing the unfinished file %s", path.name)
+        """Remove all temporary files: whoever wrote them is gone.
+
+        The daemon holds the lock of the state directory, and nobody else writes in a store.  So
+        nothing is asked of names, times or processes: a number of a process says nothing in
+        another container, nor after a restart of the host.
+        """
+        with _said():
+            for path in sorted(self.temporary.iterdir()):
+                with _said():
                     discard(path)
-        except OSError as error:
-            log.warning(
-                "unfinished files of the model store cannot be removed: %s (%s)",
-                error.strerror,
-                error.filename,
-            )
+                    log.info("removed the unfinished file %s", path.name)
 
     def write(self, path: Path, content: bytes, *, mode: int = 0o640) -> None:
         """Replace a small file so that a crash leaves the old or the new content.
@@ -241,10 +240,14 @@ def is_intact(path: Path, size: int, stamp: int | None) -> bool:
     return regular and status.st_size == size and status.st_mtime_ns == stamp
 
 
-def _is_stale(path: Path) -> bool:
-    owner = path.name.partition("-")[0]
-    if not owner.isdecimal() or int(owner) == os.getpid():
-        return True  # one process owns a store, so this is an earlier process with our number
-    if not Path("/proc", owner).exists():
-        return True
-    return time.time() - path.lstat().st_mtime > _TEMPORARY_AGE
+@contextlib.contextmanager
+def _said() -> Iterator[None]:
+    """Let what cannot be removed only be said: it is no reason not to serve."""
+    try:
+        yield
+    except OSError as error:
+        log.warning(
+            "unfinished files of the model store cannot be removed: %s (%s)",
+            error.strerror,
+            error.filename,
+        )

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from runnerd.durable import storage_errors
 from runnerd.errors import InsufficientStorage, StorageFailure
 from runnerd.models.digest import Digest
+from runnerd.models.disk_space import size_of
 from runnerd.models.layout import STORE, Layout
 from runnerd.models.ledger import Ledger
-from runnerd.models.store_scan import named_blobs, remove_except
+from runnerd.models.store_scan import named_blobs, others, remove_except
 
 log = logging.getLogger(__name__)
 
@@ -24,18 +25,31 @@ class Leftovers:
         self._ledger = ledger
         self._claimed = claimed
 
+    def bytes(self) -> int:
+        """The bytes that `remove` would make free.  Raises OSError."""
+        found = others(self._layout.manifests, self._ids())
+        if (blobs := self._blobs()) is not None:
+            found += others(self._layout.blobs, {digest.hex for digest in blobs})
+        return sum(size_of(entry) for entry in found)
+
+    def _ids(self) -> set[str]:
+        return {id.hex for id in self._ledger.catalog.entries}
+
+    def _blobs(self) -> set[Digest] | None:
+        """The blobs that have to stay, None for all of them."""
+        named = named_blobs(self._layout, self._ledger.catalog.entries.values())
+        return None if named is None else named | self._claimed()
+
     def remove(self) -> None:
         """Remove every file that no model of the index has.  Raises OSError.
 
         Blobs stay while a damaged model's manifest cannot be read: they may be its own.
         """
-        entries = self._ledger.catalog.entries
-        ids = {id.hex for id in entries}
+        ids = self._ids()
         remove_except(self._layout.manifests, ids)
         remove_except(self._layout.bundles, ids)
-        named = named_blobs(self._layout, entries.values())
-        if named is not None:
-            blobs = named | self._claimed()
+        blobs = self._blobs()
+        if blobs is not None:
             stamps = self._ledger.stamps
             self._ledger.stamps = {
                 digest: stamp for digest, stamp in stamps.items() if digest in blobs

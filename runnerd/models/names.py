@@ -12,7 +12,7 @@ from runnerd.models.catalog import Entry, shown, with_tag
 from runnerd.models.layout import STORE, Layout
 from runnerd.models.ledger import Ledger
 from runnerd.models.leftovers import Leftovers
-from runnerd.models.parts_folder import sweep
+from runnerd.models.parts_folder import old_bytes, sweep
 from runnerd.models.reference import parse_tag
 from runnerd.models.room import Room
 from runnerd.models.uploads import Uploads
@@ -99,6 +99,12 @@ class Names:
             self._leftovers.remove()
             self._uploads.sweep(age=age)
             return before - self._room.usage() + sweep(self._layout, age=age)
+
+    def prunable_bytes(self) -> int:
+        """The bytes that `prune` would make free now.  Blocks.  Raises OSError."""
+        with self._lock:
+            found = self._leftovers.bytes() + self._uploads.old_bytes(age=0.0)
+        return found + old_bytes(self._layout, age=0.0)
 
     def purge(self) -> None:
         """Remove every model.  Raises as `remove`."""

@@ -6,8 +6,9 @@ import contextlib
 import fcntl
 import logging
 import os
+import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from runnerd.errors import Conflict
@@ -15,6 +16,8 @@ from runnerd.models.layout import Layout, discard
 from runnerd.regular import Unusable, open_regular, set_aside
 
 log = logging.getLogger(__name__)
+
+_trying = threading.Lock()
 
 
 def occupied(folder: Path, *, beside: Collection[str] = ()) -> int:
@@ -28,34 +31,45 @@ def occupied(folder: Path, *, beside: Collection[str] = ()) -> int:
 
 
 def sweep(layout: Layout, *, age: float) -> int:
-    """Remove parts that nobody has open and that are older than `age` seconds.
+    """Remove parts that nobody has open and that were written more than `age` seconds ago.
 
+    One from the future, as the clock was set back, counts as old too: it would never grow old.
     Returns the bytes that became free.
     """
-    freed, now = 0, time.time()
-    for path in sorted(layout.parts.iterdir(), reverse=True):  # a part before its journal
-        try:
-            status = path.lstat()
-            if now - status.st_mtime < age or _is_locked(path.with_suffix(".part")):
-                continue
-            discard(path)
-        except FileNotFoundError:
-            continue
-        freed += status.st_blocks * 512
+    freed = 0
+    for path, size in _old(layout, age):
+        discard(path)
+        freed += size
     return freed
 
 
+def old_bytes(layout: Layout, *, age: float) -> int:
+    """The bytes that `sweep` would make free."""
+    return sum(size for _, size in _old(layout, age))
+
+
+def _old(layout: Layout, age: float) -> Iterator[tuple[Path, int]]:
+    now = time.time()
+    for path in sorted(layout.parts.iterdir(), reverse=True):  # a part before its journal
+        with contextlib.suppress(FileNotFoundError):
+            status = path.lstat()
+            if abs(now - status.st_mtime) >= age and not _is_locked(path.with_suffix(".part")):
+                yield path, status.st_blocks * 512
+
+
 def _is_locked(path: Path) -> bool:
+    """Say whether somebody has a part open, by a try: meanwhile nobody else may be refused."""
     try:
         descriptor = open_regular(path)
     except (FileNotFoundError, Unusable):  # no part of ours
         return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
+    with _trying:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
     return False
 
 
@@ -65,7 +79,8 @@ def open_locked(path: Path) -> int:
     while True:
         descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with _trying:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         except FileNotFoundError:

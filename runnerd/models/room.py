@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import RLock
 
 from runnerd.errors import InsufficientStorage
-from runnerd.models.disk_space import allocated_bytes, check_space
+from runnerd.models.disk_space import allocated_bytes, check_space, size_of
 from runnerd.models.layout import Layout
 from runnerd.models.ledger import Ledger
 from runnerd.models.parts_folder import occupied
@@ -39,11 +39,15 @@ class Room:
         Uploads count too: they are models to be.
         """
         folders = (self._layout.blobs, self._layout.manifests, self._layout.uploads)
-        return sum(
-            entry.stat(follow_symlinks=False).st_size
-            for folder in folders
-            for entry in os.scandir(folder)
-        )
+        return sum(size_of(entry) for folder in folders for entry in os.scandir(folder))
+
+    def unfinished(self, *, beside: Collection[str] = ()) -> int:
+        """The bytes on the disk of what is on its way, or was and waits to be taken up again.
+
+        `beside` are names of files that do not count.
+        """
+        folders = (self._layout.parts, self._layout.temporary)
+        return sum(occupied(folder, beside=beside) for folder in folders)
 
     def check_space(self, size: int) -> None:
         """Raise errors.InsufficientStorage where `size` further bytes would fill disk or quota."""
@@ -64,8 +68,7 @@ class Room:
         if quota is None:
             return
         names = {path.name for path in beside}
-        taken = self.usage() + occupied(self._layout.parts, beside=names)
-        taken += occupied(self._layout.temporary, beside=names) + self.copies()
+        taken = self.usage() + self.unfinished(beside=names) + self.copies()
         if size + taken > quota:
             raise InsufficientStorage(
                 f"the model needs {binary_size(size)}; the models, their copies and unfinished"

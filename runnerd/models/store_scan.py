@@ -106,12 +106,17 @@ def small_layers(layout: Layout, manifest: Manifest, media_type: str) -> list[st
     ]
 
 
+def others(folder: Path, names: set[str]) -> list[os.DirEntry[str]]:
+    """Return everything in a folder but these names.  Raises OSError."""
+    return [entry for entry in os.scandir(folder) if entry.name not in names]
+
+
 def remove_except(folder: Path, names: set[str]) -> None:
     """Remove everything in a folder but these names; what cannot be removed does not save the rest.
 
     Raises OSError for the first that could not.
     """
-    gone = [entry.name for entry in os.scandir(folder) if entry.name not in names]
+    gone = [entry.name for entry in others(folder, names)]
     failure: OSError | None = None
     for name in gone:
         try:

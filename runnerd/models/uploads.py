@@ -11,13 +11,14 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from runnerd.durable import storage_errors, sync_folder
 from runnerd.errors import ClientError
 from runnerd.models.blob_writer import BLOB_MODE, Pending
 from runnerd.models.digest import Digest
+from runnerd.models.disk_space import size_of
 from runnerd.models.layout import STORE, Layout, discard, tidy
 from runnerd.models.room import Growth
 
@@ -73,21 +74,32 @@ class Uploads:
 
     def bytes(self) -> int:
         """The bytes that all uploads have together."""
-        found = os.scandir(self._layout.uploads)
-        return sum(entry.stat(follow_symlinks=False).st_size for entry in found)
+        return sum(map(size_of, os.scandir(self._layout.uploads)))
 
     def sweep(self, *, age: float) -> int:
-        """Remove those that are older than `age` seconds and not used; return their bytes."""
-        freed, names = 0, {digest.hex for digest in self._claimed()}
-        for entry in list(os.scandir(self._layout.uploads)):
+        """Remove those that are not used and older than `age` seconds, or as far in the future.
+
+        Returns their bytes.
+        """
+        freed = 0
+        for path, size in list(self._old(age)):
+            discard(path)
+            freed += size
+        return freed
+
+    def old_bytes(self, *, age: float) -> int:
+        """The bytes that `sweep` would make free."""
+        return sum(size for _, size in self._old(age))
+
+    def _old(self, age: float) -> Iterator[tuple[Path, int]]:
+        names = {digest.hex for digest in self._claimed()}
+        for entry in os.scandir(self._layout.uploads):
             try:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            if entry.name not in names and time.time() - status.st_mtime >= age:
-                discard(Path(entry.path))
-                freed += status.st_size
-        return freed
+            if entry.name not in names and abs(time.time() - status.st_mtime) >= age:
+                yield Path(entry.path), status.st_size
 
 
 class Upload:

@@ -83,6 +83,7 @@ class EngineCall(EngineRequest):
                 return
         if data:
             self._record.bytes_out += len(data)
+            self._last = data
             self._sink.piece(data)
             if self._asked_again:
                 _count(self._record, data)

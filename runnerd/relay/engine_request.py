@@ -18,6 +18,7 @@ from runnerd.relay.dialect import Translation
 from runnerd.relay.engine_connection import EngineConnection
 from runnerd.relay.engine_errors import broken
 from runnerd.relay.exchange_context import ExchangeContext
+from runnerd.relay.last_event import has_last_event
 from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
 from runnerd.relay.response_receiver import Loss
@@ -55,12 +56,19 @@ class EngineRequest(msgspec.Struct, eq=False):
     behind: bool = False  # its client has once not kept up
     heard: bool = True
     silent_since: float = 0.0
+    _last: bytes = b""  # of the response: the latest piece that was passed on
     _held: int = 0  # bytes of a response that is kept until its end
 
     @property
     def key(self) -> RunnerKey:
         """The key of the runner that is asked."""
         return self.plan.key
+
+    @property
+    def said_all(self) -> bool:
+        """Whether all that a client waits for was passed on and taken: only the end lacks."""
+        unread = self._paused or self._sink.unread_bytes()
+        return not unread and self.status < 400 and has_last_event(self._last)
 
     # the exchange's side
 

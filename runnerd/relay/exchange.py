@@ -94,12 +94,19 @@ class Exchange(msgspec.Struct, eq=False):
             self.leased(lease)
 
     def cancel(self) -> None:
-        """Nobody wants the response: leave the queue, or cut the engine off.  Idempotent."""
+        """Nobody wants the response: leave the queue, or cut the engine off.  Idempotent.
+
+        Who leaves behind the last event has got it.
+        """
+        call = self._call
+        if call is not None and call.said_all:
+            self._note_response(behind=call.behind)
+        elif not self._over:
+            if self._lease is not None and call is not None:
+                plan = self._plan
+                self._context.quarantine.left(self._lease.generation, plan.key, plan.body)
+            self.record.error = self.record.error or LEFT
         self._sink.gone()
-        if self._lease is not None and self._call is not None:
-            plan = self._plan
-            self._context.quarantine.left(self._lease.generation, plan.key, plan.body)
-        self.record.error = self.record.error or LEFT
         self._release()
         task, self._task = self._task, None  # whose end holds on to its frames, and so to this
         _call_off(task)

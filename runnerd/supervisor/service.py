@@ -58,6 +58,8 @@ class Supervisor:
         self._configurations = configurations
         self._tickets = itertools.count(1)
         self._hurried = False
+        self.draining = False
+        """Whether nothing more is admitted, as the daemon ends."""
         parts = build_parts(
             settings,
             backends,
@@ -273,16 +275,14 @@ class Supervisor:
 
     def drain(self) -> None:
         """Admit no further request and stop what is idle; returns at once."""
+        self.draining = True
         self._actions.carry_out(self._scheduler.drain())
 
     async def close(self) -> None:
         """Stop every runner, busy or not, and wait until the last process is gone."""
         self.drain()
         for runner in self._fleet:
-            if self._hurried:
-                runner.stop_at_once()
-            else:
-                runner.stop()
+            runner.stop_at_once() if self._hurried else runner.stop()
         await self._fleet.wait_empty()
         await self._watch.close()
         await self._slot_persistence.wait_closed()

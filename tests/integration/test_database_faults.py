@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.integration.test_cli import runnerd
 from tests.support.daemon import DaemonProcess, running
 from tests.support.waiting import wait_for
 
@@ -71,6 +72,7 @@ def test_locked(daemon: DaemonProcess) -> None:
         other.execute("BEGIN IMMEDIATE")
         response = add(daemon, "bob")
         refused(response, 503, "locked by another program")
+        assert "locked by another program" in (problem(daemon) or "")
         assert response.headers["retry-after"]
         chats(daemon)
         assert names(daemon) == ["ann"]
@@ -118,6 +120,33 @@ def test_a_file_that_may_not_grow(daemon: DaemonProcess) -> None:
     assert add(daemon, "bob").status_code == 201
 
 
+def problem(daemon: DaemonProcess) -> str | None:
+    said = daemon.http.get("/runnerd/database").json()["problem"]
+    assert said is None or isinstance(said, str)
+    return said
+
+
+def test_changes_that_fail_are_told_of(tmp_path: Path) -> None:
+    """As long as they would: until one is written, or could be, though nobody tries."""
+    with running(tmp_path / "daemon") as daemon:
+        assert daemon.process is not None
+        assert add(daemon, "ann").status_code == 201
+        assert problem(daemon) is None
+        limits = resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE)
+        for somebody_tries in (True, False):
+            resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (4096, limits[1]))
+            refused(add(daemon, "eve"), 507, "ulimit -f")
+            assert "ulimit -f" in (problem(daemon) or "")
+            status, out, _ = runnerd(daemon, "status")
+            assert status == 0
+            assert "\ndatabase: " in out
+            assert "ulimit -f" in out
+            resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, limits)
+            assert not somebody_tries or add(daemon, "bob").status_code == 201
+            wait_for(lambda: problem(daemon) is None, "the database to be well")
+        assert names(daemon) == ["ann", "bob"]
+
+
 @pytest.mark.long
 @pytest.mark.engine
 def test_a_full_disk(tmp_path: Path, gguf: Path) -> None:
@@ -129,6 +158,7 @@ def test_a_full_disk(tmp_path: Path, gguf: Path) -> None:
         filler = state / "filler"
         fill(filler)
         refused(add(daemon, "bob"), 507, "full")
+        assert "full" in (problem(daemon) or "")
         chats(daemon)
         daemon.terminate()
         fill(filler)
@@ -136,7 +166,9 @@ def test_a_full_disk(tmp_path: Path, gguf: Path) -> None:
         assert names(daemon) == ["ann"]
         refused(add(daemon, "bob"), 507, "full")
         chats(daemon)
+        assert "full" in (problem(daemon) or "")
         filler.unlink()
+        wait_for(lambda: problem(daemon) is None, "the database to be well")
         wait_for(lambda: add(daemon, "bob").status_code in (201, 409), "a user to be added")
         assert names(daemon) == ["ann", "bob"]
 

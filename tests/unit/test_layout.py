@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -72,21 +73,38 @@ def test_what_can_be_made_again_is_moved_out_of_the_way(made: Layout) -> None:
     assert made.blobs.read_text(encoding="utf-8") == "x"
 
 
-def test_unfinished_files_of_who_has_ended_are_swept(made: Layout) -> None:
-    """Those of a process that lives stay for an hour: it may be writing them."""
-    alive, old, dead = (made.temporary / name for name in ("1-new", "1-old", "999999999-x"))
-    for path in (alive, old, dead, made.fresh(), made.temporary / "foreign"):
-        path.mkdir() if path is dead else path.touch()
-    os.utime(old, (0, 0))
+def test_unfinished_files_are_swept(made: Layout) -> None:
+    """All of them, whatever their names say: a number in one may be that of any process now."""
+    names = ("1-new", f"{os.getppid()}-parent", f"{os.getpid()}-own", "999999999-x", "foreign")
+    for path in (made.fresh(), *(made.temporary / name for name in names)):
+        path.mkdir() if path.name == "foreign" else path.touch()
     made.create()
-    assert list(made.temporary.iterdir()) == [alive]
+    assert list(made.temporary.iterdir()) == []
+
+
+def test_what_cannot_be_removed_keeps_nothing_else(
+    made: Layout, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said, and the others go."""
+    for name in ("a", "b", "c"):
+        (made.temporary / name).touch()
+    remove, refused = layout.discard, list[Path]()
+
+    def discard(path: Path) -> None:
+        if path.parent == made.temporary and not refused:
+            refused.append(path)
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+        remove(path)
+
+    monkeypatch.setattr(layout, "discard", discard)
+    made.create()
+    assert list(made.temporary.iterdir()) == refused
+    assert "cannot be removed: Operation not permitted" in caplog.text
 
 
 def test_paths_that_are_made_twice_differ(made: Layout) -> None:
-    """They begin with whose they are."""
-    first, second = made.fresh(), made.fresh()
-    assert first != second
-    assert first.name.startswith(f"{os.getpid()}-")
+    """They say nothing of who writes."""
+    assert made.fresh() != made.fresh()
 
 
 def test_trying_out_leaves_nothing(made: Layout) -> None:

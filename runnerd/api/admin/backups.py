@@ -24,9 +24,9 @@ _MOST_BYTES = 16 * 2**30
 
 @ROUTES.get("/runnerd/database", Action.MANAGE_DATABASE)
 async def database(request: web.Request) -> web.Response:
-    """Whether the database can be used, or why it cannot, and how many users it has."""
+    """Whether the database can be used and changed, or why not, and how many users it has."""
     accounts = request.app[CONTEXT].accounts
-    problem = accounts.database.problem
+    problem = accounts.database.problem or accounts.database.refusal
     return json_response(
         {
             "path": str(accounts.database.path),
