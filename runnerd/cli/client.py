@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from runnerd.default_directories import usual_runtime_dir
 from runnerd.errors import RunnerdError
+from runnerd.sockets.found import StrangersSocket, check_found, expected_listeners
 
 _FALLBACK = "http://127.0.0.1:12434"
 
@@ -27,14 +29,20 @@ class DaemonError(RunnerdError):
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
+    """`found` is a socket that nobody has named: who listens there is checked."""
+
+    def __init__(self, path: str, *, found: bool) -> None:
         super().__init__("localhost")
         self._path = path
+        self._found = found
 
     def connect(self) -> None:
+        uids = expected_listeners(self._path) if self._found else None
         self.sock = socket.socket(socket.AF_UNIX)
         try:
             self.sock.connect(self._path)
+            if uids is not None:
+                check_found(self.sock, self._path, uids)
         except OSError:
             self.sock.close()
             raise
@@ -43,19 +51,23 @@ class _UnixConnection(http.client.HTTPConnection):
 def default_address() -> str:
     """Return where a daemon is to be expected: the first socket that exists, else TCP.
 
-    Who names a socket means that one: another daemon is not asked in its place.
+    Who names a socket means that one: another daemon is not asked in its place.  Where nobody did,
+    it is checked who listens at the socket before anything is sent (`Client.found`).
     """
     environ = os.environ
     if named := environ.get("RUNNERD_SOCKET"):
         return _unix(named)
     if folder := environ.get("RUNNERD_RUNTIME_DIR"):
         return _unix(f"{folder}/runnerd.sock")
-    runtime = environ.get("XDG_RUNTIME_DIR")
-    own = f"{runtime}/runnerd" if runtime else f"/tmp/runnerd-{os.getuid()}"
-    for candidate in (f"{own}/runnerd.sock", "/run/runnerd/runnerd.sock"):
+    for candidate in (f"{usual_runtime_dir()}/runnerd.sock", "/run/runnerd/runnerd.sock"):
         if _is_there(candidate):
             return _unix(candidate)
     return _FALLBACK
+
+
+def _is_found() -> bool:
+    """Whether `default_address` is one that was found, and that no variable names."""
+    return not any(os.environ.get(name) for name in ("RUNNERD_SOCKET", "RUNNERD_RUNTIME_DIR"))
 
 
 def _unix(path: str) -> str:
@@ -74,10 +86,15 @@ def _is_there(path: str) -> bool:
 
 
 class Client:
-    """Talks to one daemon; `address` is unix:///path or http(s)://host:port, None for the usual."""
+    """Talks to one daemon; `address` is unix:///path or http(s)://host:port, None for the usual.
 
-    def __init__(self, address: str | None = None) -> None:
+    `found` is an address that nobody has named, as the usual ones: whoever listens at such a socket
+    has to be us, root, or whom root has given its folder.
+    """
+
+    def __init__(self, address: str | None = None, *, found: bool = False) -> None:
         self.address = _with_scheme(address) if address else default_address()
+        self.found = found or (not address and _is_found())
 
     def json(self, method: str, path: str, document: object = None) -> Any:
         """Return the JSON of a response, None for an empty one.  Raises DaemonError."""
@@ -122,7 +139,7 @@ class Client:
 
     def _connection(self) -> http.client.HTTPConnection:
         if self.address.startswith("unix://"):
-            return _UnixConnection(self.address.removeprefix("unix://"))
+            return _UnixConnection(self.address.removeprefix("unix://"), found=self.found)
         parts = urlsplit(self.address)
         if parts.scheme == "https" and parts.hostname:
             # The host's own authorities; SSL_CERT_FILE names another file of them.
@@ -151,6 +168,8 @@ def credential() -> dict[str, str]:
 
 def _unreachable(address: str, error: Exception) -> str:
     """Why nobody could be asked, and what to do."""
+    if isinstance(error, StrangersSocket):
+        return error.strerror or str(error)
     if isinstance(error, PermissionError):
         return (
             f"you may not connect to {address}: permission denied; to use models ask the daemon"

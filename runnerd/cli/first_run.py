@@ -61,7 +61,7 @@ def _user(uid: int) -> str:
         return f"user {uid}"
 
 
-def greet_in_background(path: Path) -> None:
+def greet_in_background(path: Path, *, found: bool) -> None:
     """Start the greeter; it waits for the daemon that this process becomes, and ends with it."""
     daemon = os.getpid()
     sys.stdout.flush()
@@ -74,7 +74,7 @@ def greet_in_background(path: Path) -> None:
         while not daemon_answers(path):
             os.kill(daemon, 0)
             time.sleep(0.05)
-        greet(path)
+        greet(path, found=found)
     except ProcessLookupError:
         pass  # the daemon could not start and has said why
     finally:
@@ -82,9 +82,12 @@ def greet_in_background(path: Path) -> None:
         os._exit(0)
 
 
-def greet(path: Path) -> int:
-    """See to a model, ask it one question, print the response and how to repeat it."""
-    client = Client(f"unix://{path}")
+def greet(path: Path, *, found: bool) -> int:
+    """See to a model, ask it one question, print the response and how to repeat it.
+
+    `found` is a socket that nobody has named: who listens there is checked.
+    """
+    client = Client(f"unix://{path}", found=found)
     try:
         model = _model(client)
         request = {
