@@ -8,6 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 
+_MAY_BE_EMPTY = frozenset({"listen", "label", "reason", "system", "prompt"})
+"""What says something when it is empty: no TCP, and texts for people and models."""
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """A sentence's end that names what may have been meant; empty where nothing is near."""
     found = difflib.get_close_matches(name, list(known), 2, cutoff=0.6)
@@ -54,6 +58,19 @@ class CommandParser(argparse.ArgumentParser):
         known = [option for action in self._actions for option in action.option_strings]
         return near(text.partition("=")[0], known)
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """Refuse a value that is empty: it is a shell's variable that is not set.
+
+        To go on would mean what the option is there to prevent: all models, no limit, the settings
+        and the daemon that nobody has named.
+        """
+        if _narrows(action) and any(not text.strip() for text in arg_strings):
+            about = f" ({action.help})" if action.help else ""
+            raise argparse.ArgumentError(
+                action, f"the value is empty: is a variable not set? Say one, or leave it out{about}"
+            )
+        return super()._get_values(action, arg_strings)  # type: ignore[misc]
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Refuse a command that there is not, with those that are spelt alike."""
         if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
@@ -66,6 +83,11 @@ class CommandParser(argparse.ArgumentParser):
         """End with status 2: the command was typed wrong."""
         said = self._required_message(message)
         self.exit(2, f"runnerd: {said}\n(`{self.prog} --help` says what can be typed)\n")
+
+
+def _narrows(action: argparse.Action) -> bool:
+    """Whether an empty value would count as none at all; texts may be empty."""
+    return bool(action.option_strings or action.nargs == "?") and action.dest not in _MAY_BE_EMPTY
 
 
 def model_name(text: str) -> str:
