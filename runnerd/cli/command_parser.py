@@ -7,7 +7,6 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-
 _MAY_BE_EMPTY = frozenset({"listen", "label", "reason", "system", "prompt"})
 """What says something when it is empty: no TCP, and texts for people and models."""
 
@@ -67,7 +66,8 @@ class CommandParser(argparse.ArgumentParser):
         if _narrows(action) and any(not text.strip() for text in arg_strings):
             about = f" ({action.help})" if action.help else ""
             raise argparse.ArgumentError(
-                action, f"the value is empty: is a variable not set? Say one, or leave it out{about}"
+                action,
+                f"the value is empty: is a variable not set? Say one, or leave it out{about}",
             )
         return super()._get_values(action, arg_strings)  # type: ignore[misc]
 
