@@ -69,7 +69,7 @@ class CommandParser(argparse.ArgumentParser):
                 action,
                 f"the value is empty: is a variable not set? Say one, or leave it out{about}",
             )
-        return super()._get_values(action, arg_strings)  # type: ignore[misc]
+        return super()._get_values(action, arg_strings)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Refuse a command that there is not, with those that are spelt alike."""

@@ -121,7 +121,29 @@ def test_what_is_mistyped_is_told_in_words(daemon: DaemonProcess) -> None:
     for command in (("rm", ""), ("show", ""), ("load", ""), ("unload", " "), ("tag", "x", "")):
         code, _, errors = runnerd(daemon, *command)
         assert (code, "the name is empty; `runnerd ls`" in errors) == (2, True), command
-    assert "`runnerd pulls` lists them" in runnerd(daemon, "cancel", "zz")[2]
+    for ids in (("zz",), ("localhost:1/x/y:big",), ("zz", "localhost:1/x/y:big"), ("../ps",)):
+        code, _, errors = runnerd(daemon, "cancel", *ids)
+        assert code == 1
+        assert f"no pull or push {ids[0]!r} is under way" in errors
+        assert "`runnerd pulls` lists them" in errors
+
+
+def test_nothing_is_half_done(daemon: DaemonProcess, gguf: Path) -> None:
+    """Where one of several names cannot be right, nothing is done with the others either."""
+    assert runnerd(daemon, "import", str(gguf / "tiny.gguf"), "--tag", "mine")[0] == 0
+    assert runnerd(daemon, "tag", "mine", "other")[0] == 0
+    code, out, errors = runnerd(daemon, "push", "mine", "localhost:1/x/y")
+    assert (code, out) == (1, "")
+    assert "model 'localhost:1/x/y' not found" in errors
+    assert "nothing was pushed" in errors
+    assert "`runnerd tag MODEL REGISTRY/NAME`" in errors
+    for command in (("rm", "other", "nothing"), ("rm", "--force", "other", "nothing")):
+        code, out, errors = runnerd(daemon, *command)
+        assert (code, out, "nothing was removed" in errors) == (1, "", True)
+    code, _, errors = runnerd(daemon, "pull", "localhost:1/x/y", "b c")
+    assert (code, "'b c'" in errors, "localhost" in errors) == (1, True, False), errors
+    assert len(json.loads(runnerd(daemon, "ls", "--json")[1])[0]["tags"]) == 2
+    assert runnerd(daemon, "rm", "other", "mine")[0] == 0
 
 
 def test_purge_is_not_a_model(daemon: DaemonProcess, gguf: Path) -> None:
