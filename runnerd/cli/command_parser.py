@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
+_FILES = (".gguf", ".tar")
 _MAY_BE_EMPTY = frozenset({"listen", "label", "reason", "system", "prompt"})
 """What says something when it is empty: no TCP, and texts for people and models."""
 
@@ -94,4 +95,9 @@ def model_name(text: str) -> str:
     """The type of an argument that names a model."""
     if not text.strip():
         raise argparse.ArgumentTypeError("the name is empty; `runnerd ls` lists the models")
+    if text.startswith((".", "/")) and text.lower().endswith(_FILES):
+        raise argparse.ArgumentTypeError(
+            f"{text} is a file, and this takes the name of a model; `runnerd import {text}` makes"
+            " one of a file"
+        )
     return text

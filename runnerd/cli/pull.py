@@ -39,6 +39,7 @@ def pull(options: argparse.Namespace) -> int:
         _check_names(options.model)
     check_free(Client(options.host), options.tag, options)
     for model in options.model:
+        refuse_file(model)
         document: dict[str, object] = {"from": model}
         for name in ("tag", "revision", "sha256"):
             if value := getattr(options, name):
@@ -53,6 +54,14 @@ def pull(options: argparse.Namespace) -> int:
         if status:
             return status
     return 0
+
+
+def refuse_file(model: str) -> None:
+    """A file's name is looked for at no registry.  Raises errors.ClientError."""
+    if model.lower().endswith(".gguf") and "://" not in model and os.path.isfile(model):
+        raise ClientError(
+            f"{model} is a file that is here; `runnerd import {model}` makes a model of it"
+        )
 
 
 def _check_names(names: Sequence[str]) -> None:

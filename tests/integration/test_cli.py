@@ -128,22 +128,27 @@ def test_what_is_mistyped_is_told_in_words(daemon: DaemonProcess) -> None:
         assert "`runnerd pulls` lists them" in errors
 
 
-def test_nothing_is_half_done(daemon: DaemonProcess, gguf: Path) -> None:
-    """Where one of several names cannot be right, nothing is done with the others either."""
-    assert runnerd(daemon, "import", str(gguf / "tiny.gguf"), "--tag", "mine")[0] == 0
-    assert runnerd(daemon, "tag", "mine", "other")[0] == 0
-    code, out, errors = runnerd(daemon, "push", "mine", "localhost:1/x/y")
-    assert (code, out) == (1, "")
-    assert "model 'localhost:1/x/y' not found" in errors
-    assert "nothing was pushed" in errors
-    assert "`runnerd tag MODEL REGISTRY/NAME`" in errors
-    for command in (("rm", "other", "nothing"), ("rm", "--force", "other", "nothing")):
-        code, out, errors = runnerd(daemon, *command)
-        assert (code, out, "nothing was removed" in errors) == (1, "", True)
-    code, _, errors = runnerd(daemon, "pull", "localhost:1/x/y", "b c")
-    assert (code, "'b c'" in errors, "localhost" in errors) == (1, True, False), errors
-    assert len(json.loads(runnerd(daemon, "ls", "--json")[1])[0]["tags"]) == 2
-    assert runnerd(daemon, "rm", "other", "mine")[0] == 0
+def test_files_are_imported_and_addresses_pulled(
+    daemon: DaemonProcess, gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who takes one command for the other is told so; the name is told that a file was given."""
+    for where in ("https://example.org/x.gguf", "hf.co/org/repo"):
+        code, _, errors = runnerd(daemon, "import", where)
+        assert (code, f"`runnerd pull {where}`" in errors) == (1, True)
+    monkeypatch.chdir(gguf)
+    for command in ("run", "load", "show", "pull"):
+        code, _, errors = runnerd(daemon, command, "./tiny.gguf")
+        assert (code, "`runnerd import ./tiny.gguf`" in errors) == (2, True)
+    for words in (("run", "tiny.gguf", "Hello"), ("pull", "tiny.gguf")):
+        code, _, errors = runnerd(daemon, *words)
+        assert (code, "`runnerd import tiny.gguf`" in errors) == (1, True), errors
+    assert runnerd(daemon, "import", "tiny.gguf", "--tag", "one")[1].startswith("imported one (")
+    out = runnerd(daemon, "import", "tiny.gguf", "--tag", "Two:x")[1]
+    assert re.fullmatch(r"imported two:x \(sha256:\w+\), also called one\n", out)
+    out = runnerd(daemon, "import", "tiny.gguf")[1]
+    assert re.fullmatch(r"imported tiny\S* \(sha256:\w+\), also called one, two:x\n", out), out
+    for name in json.loads(runnerd(daemon, "ls", "--json")[1])[0]["tags"]:
+        assert runnerd(daemon, "rm", name)[0] == 0
 
 
 def test_purge_is_not_a_model(daemon: DaemonProcess, gguf: Path) -> None:
