@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -89,6 +90,17 @@ class CommandParser(argparse.ArgumentParser):
 def _narrows(action: argparse.Action) -> bool:
     """Whether an empty value would count as none at all; texts may be empty."""
     return bool(action.option_strings or action.nargs == "?") and action.dest not in _MAY_BE_EMPTY
+
+
+def finite(text: str) -> float:
+    """The type of an argument that is a number; infinite and none at all are no JSON."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text} is no number that can be used")
+    return number
 
 
 def model_name(text: str) -> str:

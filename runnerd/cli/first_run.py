@@ -82,10 +82,11 @@ def greet_in_background(path: Path, *, found: bool) -> None:
         os._exit(0)
 
 
-def greet(path: Path, *, found: bool) -> int:
+def greet(path: Path, *, found: bool, begun: bool = True) -> int:
     """See to a model, ask it one question, print the response and how to repeat it.
 
-    `found` is a socket that nobody has named: who listens there is checked.
+    `found` is a socket that nobody has named: who listens there is checked.  `begun` says that the
+    daemon is this terminal's.
     """
     client = Client(f"unix://{path}", found=found)
     try:
@@ -106,7 +107,10 @@ def greet(path: Path, *, found: bool) -> int:
         f" -H 'Content-Type: application/json' -d '{json.dumps(request)}'\n"
     )
     print(f"In another terminal: {talking(path, model)}\n")
-    print("The daemon stays up; Ctrl-C stops it.", flush=True)
+    if begun:
+        print("The daemon stays up; Ctrl-C stops it.", flush=True)
+    else:
+        print("The daemon was there before and stays; none was started here.", flush=True)
     return 0
 
 

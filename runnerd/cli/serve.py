@@ -38,7 +38,7 @@ def serve(options: argparse.Namespace) -> int:
         if (running := first_run.running_daemon(paths)) is not None:
             path, whose = running
             print(f"A daemon ({whose}) answers at {path} already; asking that one.")
-            return first_run.greet(path, found=path != named_path)
+            return first_run.greet(path, found=path != named_path, begun=False)
         first_run.greet_in_background(settings.socket_path, found=named_path is None)
     return daemon.main(settings, lambda: config.load(flags))
 
