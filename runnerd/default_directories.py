@@ -21,11 +21,17 @@ def default_state_dir() -> Path:
 
 
 def default_runtime_dir() -> Path:
-    """Return systemd's RUNTIME_DIRECTORY, else `$XDG_RUNTIME_DIR/runnerd`, else one per user in
-    /tmp.
-    """
+    """Return systemd's RUNTIME_DIRECTORY, else the user's usual one."""
     if directory := os.environ.get("RUNTIME_DIRECTORY"):
         return Path(directory.split(":")[0])
+    return usual_runtime_dir()
+
+
+def usual_runtime_dir() -> Path:
+    """Return `$XDG_RUNTIME_DIR/runnerd`, else one per user in /tmp: where clients look, too.
+
+    Anybody can make a folder in /tmp, so neither side takes one that is not its user's own.
+    """
     if directory := os.environ.get("XDG_RUNTIME_DIR"):
         return Path(directory) / "runnerd"
     return Path("/tmp") / f"runnerd-{os.getuid()}"

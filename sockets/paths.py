@@ -23,6 +23,7 @@ import stat
 from pathlib import Path
 
 from runnerd.errors import StartupError
+from runnerd.sockets.found import fault_of_folder
 
 log = logging.getLogger(__name__)
 
@@ -253,15 +254,9 @@ def _check_directory(directory: Path, owners: frozenset[int] | None = None) -> N
     """Raise StartupError unless `directory` is one of `owners` (us or root) and safe to use."""
     found = _lstat(directory)
     owners = owners if owners is not None else frozenset({os.geteuid(), 0})
-    if stat.S_ISLNK(found.st_mode):
-        problem = "is a symbolic link; give the real path"
-    elif not stat.S_ISDIR(found.st_mode):
-        problem = "is not a directory; move it away"
-    elif found.st_uid not in owners:
-        problem = f"belongs to uid {found.st_uid}, not to us (uid {os.geteuid()}); remove it"
-    elif found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
-        problem = f"may be changed by everybody; run `chmod o-w {directory}`"
-    else:
+    # Where it is sticky, others can put things beside ours, but not rename ours.
+    writers = 0 if found.st_mode & stat.S_ISVTX else stat.S_IWOTH
+    if (problem := fault_of_folder(directory, found, owners, writers)) is None:
         return
     raise StartupError(f"{directory} {problem}, or set another --runtime-dir (RUNNERD_RUNTIME_DIR)")
 

@@ -47,7 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.set_defaults(takes_flags=False, json=False)
     parser.add_argument(
         "--host",
-        default=os.environ.get("RUNNERD_HOST"),
+        default=os.environ.get("RUNNERD_HOST") or None,
         help="the daemon: unix:///path, http(s)://host:port or host:port (RUNNERD_HOST)",
     )
     parser.add_argument("--version", action=_Version, help="print the version and exit")

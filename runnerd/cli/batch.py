@@ -37,7 +37,12 @@ def batch(options: argparse.Namespace) -> int:
     try:
         done = _followed(client, made["id"], quiet=options.json)
     except KeyboardInterrupt:
-        client.json("POST", f"/v1/batches/{made['id']}/cancel")
+        counts = client.json("POST", f"/v1/batches/{made['id']}/cancel")["request_counts"]
+        print(
+            f"\nthe batch is cancelled; {counts['completed']} of {counts['total']} requests were"
+            " answered, and nothing was written",
+            file=sys.stderr,
+        )
         raise
     _write(client, done, options.output)
     client.json("DELETE", f"/v1/files/{file['id']}")

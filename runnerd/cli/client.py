@@ -9,13 +9,16 @@ import os
 import socket
 import ssl
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from runnerd.cli.daemon_address import DEFAULT_PORT, read_address, unix_address
+from runnerd.default_directories import usual_runtime_dir
 from runnerd.errors import RunnerdError
+from runnerd.sockets.found import StrangersSocket, check_found, expected_listeners
 
-_FALLBACK = "http://127.0.0.1:12434"
+_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE")
+_FALLBACK = f"http://127.0.0.1:{DEFAULT_PORT}"
 
 
 class DaemonError(RunnerdError):
@@ -27,14 +30,20 @@ class DaemonError(RunnerdError):
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
+    """`found` is a socket that nobody has named: who listens there is checked."""
+
+    def __init__(self, path: str, *, found: bool) -> None:
         super().__init__("localhost")
         self._path = path
+        self._found = found
 
     def connect(self) -> None:
+        uids = expected_listeners(self._path) if self._found else None
         self.sock = socket.socket(socket.AF_UNIX)
         try:
             self.sock.connect(self._path)
+            if uids is not None:
+                check_found(self.sock, self._path, uids)
         except OSError:
             self.sock.close()
             raise
@@ -43,23 +52,23 @@ class _UnixConnection(http.client.HTTPConnection):
 def default_address() -> str:
     """Return where a daemon is to be expected: the first socket that exists, else TCP.
 
-    Who names a socket means that one: another daemon is not asked in its place.
+    Who names a socket means that one: another daemon is not asked in its place.  Where nobody did,
+    it is checked who listens at the socket before anything is sent (`Client.found`).
     """
     environ = os.environ
     if named := environ.get("RUNNERD_SOCKET"):
-        return _unix(named)
+        return unix_address(named)
     if folder := environ.get("RUNNERD_RUNTIME_DIR"):
-        return _unix(f"{folder}/runnerd.sock")
-    runtime = environ.get("XDG_RUNTIME_DIR")
-    own = f"{runtime}/runnerd" if runtime else f"/tmp/runnerd-{os.getuid()}"
-    for candidate in (f"{own}/runnerd.sock", "/run/runnerd/runnerd.sock"):
+        return unix_address(f"{folder}/runnerd.sock")
+    for candidate in (f"{usual_runtime_dir()}/runnerd.sock", "/run/runnerd/runnerd.sock"):
         if _is_there(candidate):
-            return _unix(candidate)
+            return unix_address(candidate)
     return _FALLBACK
 
 
-def _unix(path: str) -> str:
-    return f"unix://{Path(path).absolute()}"
+def _is_found() -> bool:
+    """Whether `default_address` is one that was found, and that no variable names."""
+    return not any(os.environ.get(name) for name in ("RUNNERD_SOCKET", "RUNNERD_RUNTIME_DIR"))
 
 
 def _is_there(path: str) -> bool:
@@ -74,10 +83,15 @@ def _is_there(path: str) -> bool:
 
 
 class Client:
-    """Talks to one daemon; `address` is unix:///path or http(s)://host:port, None for the usual."""
+    """Talks to one daemon; `address` is as people write it (`daemon_address`), None for the usual.
 
-    def __init__(self, address: str | None = None) -> None:
-        self.address = _with_scheme(address) if address else default_address()
+    `found` is an address that nobody has named, as the usual ones: whoever listens at such a socket
+    has to be us, root, or whom root has given its folder.
+    """
+
+    def __init__(self, address: str | None = None, *, found: bool = False) -> None:
+        self.address = read_address(address) if address else default_address()
+        self.found = found or (not address and _is_found())
 
     def json(self, method: str, path: str, document: object = None) -> Any:
         """Return the JSON of a response, None for an empty one.  Raises DaemonError."""
@@ -117,26 +131,24 @@ class Client:
             raise DaemonError(_unreachable(self.address, error)) from error
         if response.status >= 400:
             with contextlib.closing(connection), response:
-                raise DaemonError(_message(response.read(), response.status), response.status)
+                said = _message(response.read(), response.status)
+                if not said:
+                    said = (
+                        f"{self.address} answered {response.status} and nothing more; is that the"
+                        " daemon's address? (--host HOST:PORT)"
+                    )
+                raise DaemonError(said, response.status)
         return response
 
     def _connection(self) -> http.client.HTTPConnection:
         if self.address.startswith("unix://"):
-            return _UnixConnection(self.address.removeprefix("unix://"))
+            return _UnixConnection(self.address.removeprefix("unix://"), found=self.found)
         parts = urlsplit(self.address)
-        if parts.scheme == "https" and parts.hostname:
+        assert parts.hostname is not None
+        if parts.scheme == "https":
             # The host's own authorities; SSL_CERT_FILE names another file of them.
             return http.client.HTTPSConnection(parts.hostname, parts.port or 443)
-        if parts.scheme != "http" or not parts.hostname:
-            raise DaemonError(f"{self.address!r} is neither unix:///path nor http(s)://host:port")
         return http.client.HTTPConnection(parts.hostname, parts.port or 80)
-
-
-def _with_scheme(address: str) -> str:
-    """An address as people write it: a path is a socket's, HOST:PORT is http."""
-    if "://" in address:
-        return address
-    return _unix(address) if "/" in address else f"http://{address}"
 
 
 def credential() -> dict[str, str]:
@@ -151,6 +163,8 @@ def credential() -> dict[str, str]:
 
 def _unreachable(address: str, error: Exception) -> str:
     """Why nobody could be asked, and what to do."""
+    if isinstance(error, StrangersSocket):
+        return error.strerror or str(error)
     if isinstance(error, PermissionError):
         return (
             f"you may not connect to {address}: permission denied; to use models ask the daemon"
@@ -167,6 +181,11 @@ def _unreachable(address: str, error: Exception) -> str:
             f"the certificate of {address} is not to be trusted ({error}); SSL_CERT_FILE=FILE names"
             " a file with its authority, or with the certificate itself if it is self-signed"
         )
+    if isinstance(error, ssl.SSLError):
+        if error.reason in _NO_TLS:
+            plain = address.replace("https", "http", 1)
+            return f"what listens at {address} speaks no TLS, perhaps http: try --host {plain}"
+        return f"no TLS connection to {address} came about ({error.reason or error})"
     reason = getattr(error, "strerror", None) or error  # an errno helps nobody
     return f"no daemon answers at {address} ({reason}); start one with `runnerd serve`"
 
@@ -176,4 +195,6 @@ def _message(body: bytes, status: int) -> str:
         error = json.loads(body)["error"]  # Ollama's routes say it as a text
         return error if isinstance(error, str) else str(error["message"])
     except (ValueError, KeyError, TypeError):
+        if not body.strip():
+            return ""
         return f"the daemon answered {status}: {body[:200].decode('utf-8', 'replace')}"

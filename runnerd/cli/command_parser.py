@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
+
+_FILES = (".gguf", ".tar")
+_MAY_BE_EMPTY = frozenset({"listen", "label", "reason", "system", "prompt"})
+"""What says something when it is empty: no TCP, and texts for people and models."""
 
 
 def near(name: str, known: Iterable[str]) -> str:
@@ -54,6 +59,20 @@ class CommandParser(argparse.ArgumentParser):
         known = [option for action in self._actions for option in action.option_strings]
         return near(text.partition("=")[0], known)
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """Refuse a value that is empty: it is a shell's variable that is not set.
+
+        To go on would mean what the option is there to prevent: all models, no limit, the settings
+        and the daemon that nobody has named.
+        """
+        if _narrows(action) and any(not text.strip() for text in arg_strings):
+            about = f" ({action.help})" if action.help else ""
+            raise argparse.ArgumentError(
+                action,
+                f"the value is empty: is a variable not set? Say one, or leave it out{about}",
+            )
+        return super()._get_values(action, arg_strings)
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Refuse a command that there is not, with those that are spelt alike."""
         if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
@@ -68,8 +87,29 @@ class CommandParser(argparse.ArgumentParser):
         self.exit(2, f"runnerd: {said}\n(`{self.prog} --help` says what can be typed)\n")
 
 
+def _narrows(action: argparse.Action) -> bool:
+    """Whether an empty value would count as none at all; texts may be empty."""
+    return bool(action.option_strings or action.nargs == "?") and action.dest not in _MAY_BE_EMPTY
+
+
+def finite(text: str) -> float:
+    """The type of an argument that is a number; infinite and none at all are no JSON."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text} is no number that can be used")
+    return number
+
+
 def model_name(text: str) -> str:
     """The type of an argument that names a model."""
     if not text.strip():
         raise argparse.ArgumentTypeError("the name is empty; `runnerd ls` lists the models")
+    if text.startswith((".", "/")) and text.lower().endswith(_FILES):
+        raise argparse.ArgumentTypeError(
+            f"{text} is a file, and this takes the name of a model; `runnerd import {text}` makes"
+            " one of a file"
+        )
     return text

@@ -17,6 +17,7 @@ from runnerd.cli.client import Client, DaemonError
 from runnerd.cli.findings import Finding
 from runnerd.cli.tables import print_json, print_table
 from runnerd.errors import RunnerdError, StartupError
+from runnerd.sockets.found import StrangersSocket
 from runnerd.units import rounded_size
 
 if TYPE_CHECKING:
@@ -194,6 +195,8 @@ def _daemon(host: str | None) -> tuple[Finding, Path | None]:
         if _may_not_connect(error):
             advice = "usermod -aG runnerd $USER, log in"
             return Finding("daemon", "warning", error.message, advice), None
+        if isinstance(error.__cause__, StrangersSocket):
+            return Finding("daemon", "warning", error.message, "see above"), None
         return Finding("daemon", "warning", "none answers", "runnerd serve, or make serve"), None
     state_dir = Path(usage["state_dir"]) if "state_dir" in usage else None
     if version != runnerd.__version__:

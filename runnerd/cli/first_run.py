@@ -61,7 +61,7 @@ def _user(uid: int) -> str:
         return f"user {uid}"
 
 
-def greet_in_background(path: Path) -> None:
+def greet_in_background(path: Path, *, found: bool) -> None:
     """Start the greeter; it waits for the daemon that this process becomes, and ends with it."""
     daemon = os.getpid()
     sys.stdout.flush()
@@ -74,7 +74,7 @@ def greet_in_background(path: Path) -> None:
         while not daemon_answers(path):
             os.kill(daemon, 0)
             time.sleep(0.05)
-        greet(path)
+        greet(path, found=found)
     except ProcessLookupError:
         pass  # the daemon could not start and has said why
     finally:
@@ -82,9 +82,13 @@ def greet_in_background(path: Path) -> None:
         os._exit(0)
 
 
-def greet(path: Path) -> int:
-    """See to a model, ask it one question, print the response and how to repeat it."""
-    client = Client(f"unix://{path}")
+def greet(path: Path, *, found: bool, begun: bool = True) -> int:
+    """See to a model, ask it one question, print the response and how to repeat it.
+
+    `found` is a socket that nobody has named: who listens there is checked.  `begun` says that the
+    daemon is this terminal's.
+    """
+    client = Client(f"unix://{path}", found=found)
     try:
         model = _model(client)
         request = {
@@ -103,7 +107,10 @@ def greet(path: Path) -> int:
         f" -H 'Content-Type: application/json' -d '{json.dumps(request)}'\n"
     )
     print(f"In another terminal: {talking(path, model)}\n")
-    print("The daemon stays up; Ctrl-C stops it.", flush=True)
+    if begun:
+        print("The daemon stays up; Ctrl-C stops it.", flush=True)
+    else:
+        print("The daemon was there before and stays; none was started here.", flush=True)
     return 0
 
 

@@ -13,6 +13,7 @@ from runnerd.cli.tables import print_json
 from runnerd.cli.taken_names import check_free
 from runnerd.cli.taking_in import take_in, take_in_archive
 from runnerd.errors import ClientError
+from runnerd.models.reference import HUGGING_FACE_NAMES
 
 _COMPRESSED = re.compile(r"\.(tar\.\w+|tgz|tbz2?|txz)$", re.IGNORECASE)
 
@@ -23,6 +24,8 @@ def import_models(options: argparse.Namespace) -> int:
         return models_of_others(options)
     if not options.path:
         raise ClientError("name a GGUF file, or a folder with one")
+    for path in options.path:
+        _refuse_address(path)
     paths = [Path(path) for path in options.path]
     if options.recursive:
         paths = [found for path in paths for found in models_below(path)]
@@ -35,6 +38,16 @@ def import_models(options: argparse.Namespace) -> int:
     if options.json:
         print_json(imported[0] if len(imported) == 1 else imported)
     return 0
+
+
+def _refuse_address(text: str) -> None:
+    """What lies elsewhere is pulled; here it would be a file that there is not."""
+    is_address = "://" in text or text.lower().partition("/")[0] in HUGGING_FACE_NAMES
+    if is_address and not Path(text).exists():
+        raise ClientError(
+            f"{text} is an address, and import takes files that are here; `runnerd pull {text}`"
+            " gets a model from elsewhere"
+        )
 
 
 def _refuse_name(paths: list[Path]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from runnerd.cli.command_parser import finite
 from runnerd.units import parse_span
 
 Lazily = Callable[[str, str], Callable[[argparse.Namespace], int]]
@@ -57,7 +58,7 @@ def add_job_commands(commands: Any, lazily: Lazily) -> None:
     )
     submit.add_argument("--copies", type=int, metavar="N", help="so many jobs of the same")
     submit.add_argument("--max-tokens", type=int, metavar="N")
-    submit.add_argument("--temperature", type=float)
+    submit.add_argument("--temperature", type=finite)
     submit.add_argument("--seed", type=int, metavar="N")
     watch = command(commands, "watch", "print the output of a job as it comes", "watch")
     watch.add_argument("id", help=_ID)

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from runnerd.cli.all_known import check_all_known
 from runnerd.cli.client import Client
 from runnerd.cli.tables import familiar, moment, print_fields, print_json, print_table
 from runnerd.errors import ClientError, JobNotFound
@@ -74,8 +75,11 @@ def rm(options: argparse.Namespace) -> int:
 
 def _each(options: argparse.Namespace, method: str, action: str) -> list[dict[str, Any]]:
     client, jobs = Client(options.host), []
-    for id in options.id:
-        found = client.json(method, _path(client, id) + action)
+    paths = [_path(client, id) for id in options.id]
+    if len(paths) > 1:
+        check_all_known(client, paths, "done")
+    for path in paths:
+        found = client.json(method, path + action)
         if options.json:
             print_json(found)
         else:

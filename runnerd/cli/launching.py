@@ -64,8 +64,9 @@ def web_address(client: Client) -> str:
         return client.address.rstrip("/")
     listen = os.environ.get("RUNNERD_LISTEN") or _DEFAULT
     address = f"http://{listen}"
+    version = client.json("GET", "/version")
     try:
-        same = Client(address).json("GET", "/version") == client.json("GET", "/version")
+        same = Client(address).json("GET", "/version") == version
     except DaemonError:
         same = False
     if not same:

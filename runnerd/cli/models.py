@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from runnerd.cli.all_known import check_all_known
 from runnerd.cli.client import Client
 from runnerd.cli.fit import sentence
 from runnerd.cli.model_paths import model_path, tag_query
@@ -142,6 +143,8 @@ def rm(options: argparse.Namespace) -> int:
     """Remove names, or models."""
     query = "?force=true" if options.force else ""
     client, removed = Client(options.host), []
+    if len(options.model) > 1:
+        check_all_known(client, map(model_path, options.model), "removed")
     for name in options.model:
         entries = client.json("DELETE", f"{model_path(name)}{query}")
         removed += entries

@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from urllib.parse import quote
 
+from runnerd.cli.all_known import check_all_known
 from runnerd.cli.client import Client
 from runnerd.cli.fit import say_fit
 from runnerd.cli.model_paths import model_path
@@ -17,20 +19,27 @@ from runnerd.cli.near_models import sought_elsewhere
 from runnerd.cli.progress import display, follow
 from runnerd.cli.tables import familiar, print_json, print_table
 from runnerd.cli.taken_names import check_free
-from runnerd.errors import ClientError
+from runnerd.errors import ClientError, NotFound
 from runnerd.models.pages import model_of_page
-from runnerd.models.reference import HUGGING_FACE_NAMES
+from runnerd.models.reference import HUGGING_FACE_NAMES, Reference
 from runnerd.units import binary_size
 
 _INTERRUPTED = 130
+_PUSHED = (
+    "pushed: push takes names of models that are here, and a model's name says where it goes"
+    " (`runnerd tag MODEL REGISTRY/NAME` gives it one)"
+)
 
 
 def pull(options: argparse.Namespace) -> int:
     """Pull models, one after the other, and show how far they are."""
     if options.tag and len(options.model) > 1:
         raise ClientError(f"--tag names one model, and here are {len(options.model)}")
+    if len(options.model) > 1:
+        _check_names(options.model)
     check_free(Client(options.host), options.tag, options)
     for model in options.model:
+        refuse_file(model)
         document: dict[str, object] = {"from": model}
         for name in ("tag", "revision", "sha256"):
             if value := getattr(options, name):
@@ -47,6 +56,24 @@ def pull(options: argparse.Namespace) -> int:
     return 0
 
 
+def refuse_file(model: str) -> None:
+    """A file's name is looked for at no registry.  Raises errors.ClientError."""
+    if model.lower().endswith(".gguf") and "://" not in model and os.path.isfile(model):
+        raise ClientError(
+            f"{model} is a file that is here; `runnerd import {model}` makes a model of it"
+        )
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Refuse what can be no model's name, before the first is pulled.
+
+    Raises errors.InvalidReference.
+    """
+    for name in map(model_of_page, names):
+        if "://" not in name and name.lower().partition("/")[0] not in HUGGING_FACE_NAMES:
+            Reference.parse(name)
+
+
 def pull_missing(host: str | None, model: str, *, as_json: bool = False) -> int:
     """Pull what another command was asked for; the status is that of the command."""
     named = {"model": [model], "tag": None, "revision": None, "sha256": None}
@@ -56,6 +83,7 @@ def pull_missing(host: str | None, model: str, *, as_json: bool = False) -> int:
 
 def push(options: argparse.Namespace) -> int:
     """Push models, one after the other, and show how far they are."""
+    check_all_known(Client(options.host), map(model_path, options.model), _PUSHED)
     for model in options.model:
         path = f"{model_path(model)}/push"
         if options.format != "docker":
@@ -87,7 +115,16 @@ def pulls(options: argparse.Namespace) -> int:
 def cancel(options: argparse.Namespace) -> int:
     """End pulls or pushes."""
     client = Client(options.host)
-    ended = [client.json("DELETE", f"/models/pulls/{quote(id)}")["model"] for id in options.id]
+    if len(options.id) > 1:
+        under_way = {job["id"] for job in client.json("GET", "/models/pulls")}
+        for id in options.id:
+            if id not in under_way:
+                raise NotFound(
+                    f"no pull or push {id!r} is under way, so none was cancelled;"
+                    " `runnerd pulls` lists them"
+                )
+    paths = [f"/models/pulls/{quote(id, safe='')}" for id in options.id]
+    ended = [client.json("DELETE", path)["model"] for path in paths]
     if options.json:
         print_json(ended)
     else:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from runnerd.cli.command_parser import model_name
+from runnerd.cli.command_parser import finite, model_name
 
 Lazily = Callable[[str, str], Callable[[argparse.Namespace], int]]
 
@@ -38,7 +38,7 @@ def add_run_command(commands: Any, lazily: Lazily) -> None:
     run.add_argument(
         "--session", metavar="NAME", help="go on with a session of this name, or begin it"
     )
-    run.add_argument("--temperature", type=float, help="how daring: 0 is always the likeliest")
+    run.add_argument("--temperature", type=finite, help="how daring: 0 is always the likeliest")
     run.add_argument("--max-tokens", type=int, metavar="N", help="length of a response at most")
     run.add_argument("--seed", type=int, metavar="N", help="the same gives the same response")
     run.add_argument(

@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 import gc
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from runnerd.default_directories import default_runtime_dir
+
+if TYPE_CHECKING:
+    from runnerd.config import Settings
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -29,9 +34,15 @@ def serve(options: argparse.Namespace) -> int:
         from runnerd.cli import first_run
 
         paths = (settings.socket_path, first_run.SERVICE)
+        named_path = None if _is_usual(settings) else settings.socket_path
         if (running := first_run.running_daemon(paths)) is not None:
             path, whose = running
             print(f"A daemon ({whose}) answers at {path} already; asking that one.")
-            return first_run.greet(path)
-        first_run.greet_in_background(settings.socket_path)
+            return first_run.greet(path, found=path != named_path, begun=False)
+        first_run.greet_in_background(settings.socket_path, found=named_path is None)
     return daemon.main(settings, lambda: config.load(flags))
+
+
+def _is_usual(settings: Settings) -> bool:
+    """Whether the control socket is where it is unless somebody says something else."""
+    return settings.socket is None and settings.runtime_dir == default_runtime_dir()

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from runnerd import sse
+from runnerd.cli.all_known import check_all_known
 from runnerd.cli.client import Client, DaemonError
 from runnerd.cli.tables import familiar, moment, print_fields, print_json, print_table
 from runnerd.errors import ClientError, RunnerdError, SessionNotFound
@@ -103,7 +104,10 @@ def interrupt(options: argparse.Namespace) -> int:
 def remove(options: argparse.Namespace) -> int:
     """Remove sessions."""
     client = Client(options.host)
-    gone = [client.json("DELETE", path_of(client, name)) for name in options.session]
+    paths = [path_of(client, name) for name in options.session]
+    if len(paths) > 1:
+        check_all_known(client, paths, "removed")
+    gone = [client.json("DELETE", path) for path in paths]
     if options.json:
         print_json(gone)
     else:

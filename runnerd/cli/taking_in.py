@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from http.client import FORBIDDEN
 from pathlib import Path
 from typing import Any
 
 from runnerd.cli.client import Client, DaemonError
+from runnerd.cli.near_models import names_here
 from runnerd.cli.progress import Display, display, follow
 from runnerd.cli.tables import familiar
 from runnerd.cli.taken_names import check_free
 from runnerd.errors import ClientError
+from runnerd.models.reference import one_spelling
 
 
 def take_in(
@@ -36,6 +39,7 @@ def take_in(
             document[name] = str(Path(value).absolute())
     if tag:
         document["tag"] = tag
+    before = [] if tag or options.json else names_here(client)
     with display(quiet=options.json) as shown:
         try:
             with client.open("POST", "/models/import", document) as response:
@@ -47,7 +51,7 @@ def take_in(
                 raise ClientError(f"{error.message}; --copy sends a copy instead") from error
             model = _send(client, options, path, tag, shown)
     if not options.json:
-        print(f"imported {', '.join(map(familiar, model.get('tags', [])))} ({model['id'][:19]})")
+        _say(model, tag, before)
     return model
 
 
@@ -67,7 +71,7 @@ def take_in_archive(
     with display(quiet=options.json) as shown:
         model = send_archive(client, path, tag=name, shown=shown)
     if not options.json:
-        print(f"imported {', '.join(map(familiar, model.get('tags', [])))} ({model['id'][:19]})")
+        _say(model, name, [])
     return model
 
 
@@ -85,3 +89,15 @@ def _send(
         check=lambda name: check_free(client, name, options),
         shown=shown,
     )
+
+
+def _say(model: dict[str, Any], name: str | None, before: Sequence[str]) -> None:
+    """Print the name that a model was given: `name`, else the one that was not there `before`.
+
+    The same model may have had others.
+    """
+    names = [familiar(tag) for tag in model.get("tags", [])]
+    new = [one_spelling(name)] if name else [each for each in names if each not in before]
+    given, others = new or names, [each for each in names if new and each not in new]
+    also = f", also called {', '.join(others)}" if others else ""
+    print(f"imported {', '.join(given)} ({model['id'][:19]}){also}")

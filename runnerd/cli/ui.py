@@ -15,6 +15,7 @@ from runnerd import threads
 from runnerd.cli.client import Client, credential
 from runnerd.cli.page_forwarder import PageForwarder
 from runnerd.errors import ClientError, StartupError
+from runnerd.sockets.found_connector import FoundConnector
 from runnerd.sockets.sock_diag import SockDiag
 
 
@@ -32,15 +33,17 @@ def ui(options: argparse.Namespace) -> int:
                 f" ({reason}), so the page would be open to all its users; use the daemon's own"
                 " address with a key instead: http://127.0.0.1:12434/ui"
             )
-        asyncio.run(_serve(client.address, diag, options))
+        asyncio.run(_serve(client, diag, options))
     finally:
         diag.close()
     return 0
 
 
-async def _serve(address: str, diag: SockDiag, options: argparse.Namespace) -> None:
+async def _serve(client: Client, diag: SockDiag, options: argparse.Namespace) -> None:
+    address = client.address
     path = address.removeprefix("unix://") if address.startswith("unix://") else ""
-    connector = aiohttp.UnixConnector(path) if path else aiohttp.TCPConnector()
+    unix = FoundConnector if client.found else aiohttp.UnixConnector
+    connector = unix(path) if path else aiohttp.TCPConnector()
     done = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

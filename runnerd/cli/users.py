@@ -11,7 +11,7 @@ from runnerd.cli.client import Client
 from runnerd.cli.tables import moment, print_fields, print_json, print_table
 from runnerd.errors import ClientError
 
-_NONE = ("none", "")
+_NONE = "none"
 
 
 def add(options: argparse.Namespace) -> int:
@@ -91,9 +91,11 @@ def _may(options: argparse.Namespace) -> dict[str, Any]:
     """What the options say of a user."""
     said: dict[str, Any] = {}
     if options.may is not None:
-        said["may"] = [] if options.may.strip().lower() in _NONE else options.may.split(",")
+        said["may"] = [] if options.may.strip().lower() == _NONE else options.may.split(",")
     if options.models is not None:
-        patterns = [part for text in options.models for part in text.split(",") if part]
+        patterns = [part for text in options.models for part in text.split(",") if part.strip()]
+        if not patterns:
+            raise ClientError("--models names no models; write '*' for all of them")
         said["models"] = [] if "*" in patterns else patterns
     if options.limit:
         said["limits"] = dict(_limit(part) for text in options.limit for part in text.split(","))
@@ -105,7 +107,7 @@ def _may(options: argparse.Namespace) -> dict[str, Any]:
 def _limit(text: str) -> tuple[str, int | None]:
     name, equals, value = text.partition("=")
     name = name.strip().replace("-", "_")
-    if equals and value.strip().lower() in _NONE:
+    if equals and value.strip().lower() == _NONE:
         return name, None
     try:
         return name, int(value)

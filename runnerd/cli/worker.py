@@ -11,7 +11,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from runnerd.cli.client import default_address
+from runnerd.cli.client import Client
 from runnerd.errors import StartupError
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ async def _work(options: argparse.Namespace) -> None:
 
     fleet = environment.read(os.environ)
     async with contextlib.AsyncExitStack() as stack:
-        daemon = DaemonClient(options.host or default_address(), os.environ.get("RUNNERD_KEY", ""))
+        usual = Client(options.host)
+        key = os.environ.get("RUNNERD_KEY", "")
+        daemon = DaemonClient(usual.address, key, found=usual.found)
         stack.push_async_callback(daemon.close)
         queue = await _queue(stack, fleet)
         prompts = await _prompts(stack, options, fleet, daemon, queue)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +18,7 @@ import pytest
 from runnerd.jobs.changes import MOST_FOLLOWERS
 from tests.integration.test_user_commands import runnerd
 from tests.support.daemon import DaemonProcess, running
-from tests.support.waiting import wait_for
+from tests.support.waiting import SECONDS, wait_for
 
 SHORT = {"model": "tiny", "prompt": "Hello", "parameters": {"max_tokens": 4}}
 LONG = {"model": "tiny", "prompt": "Hello", "parameters": {"max_tokens": 6000}}
@@ -115,6 +118,33 @@ def test_a_batch(terminal: Terminal, tmp_path: Path) -> None:
     assert {json.loads(line)["custom_id"] for line in done.splitlines()} == {"good", "bad"}
     file.write_text(json.dumps(request("a", model="nowhere")))
     assert terminal.run("batch", str(file), status=1) == ""
+
+
+@pytest.mark.engine
+def test_a_batch_that_is_interrupted(native: DaemonProcess, tmp_path: Path) -> None:
+    """Ctrl-C cancels it, and the command says so."""
+    file = tmp_path / "in.jsonl"
+    file.write_text("".join(json.dumps(request(f"{n}", max_tokens=6000)) + "\n" for n in range(9)))
+    before = {batch["id"] for batch in native.http.get("/v1/batches").json()["data"]}
+    arguments = ["--host", f"unix://{native.socket}", "batch", str(file)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runnerd", *arguments], stderr=subprocess.PIPE, text=True
+    )
+
+    def under_way() -> list[dict[str, Any]]:
+        found = native.http.get("/v1/batches").json()["data"]
+        new = [batch for batch in found if batch["id"] not in before]
+        return [batch for batch in new if batch["status"] == "in_progress"]
+
+    try:
+        wait_for(lambda: bool(under_way()), "the batch to run")
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60 * SECONDS)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "the batch is cancelled; 0 of 9 requests were answered" in said
+    wait_for(lambda: not under_way(), "the batch to end")
 
 
 @pytest.mark.engine

@@ -121,7 +121,34 @@ def test_what_is_mistyped_is_told_in_words(daemon: DaemonProcess) -> None:
     for command in (("rm", ""), ("show", ""), ("load", ""), ("unload", " "), ("tag", "x", "")):
         code, _, errors = runnerd(daemon, *command)
         assert (code, "the name is empty; `runnerd ls`" in errors) == (2, True), command
-    assert "`runnerd pulls` lists them" in runnerd(daemon, "cancel", "zz")[2]
+    for ids in (("zz",), ("localhost:1/x/y:big",), ("zz", "localhost:1/x/y:big"), ("../ps",)):
+        code, _, errors = runnerd(daemon, "cancel", *ids)
+        assert code == 1
+        assert f"no pull or push {ids[0]!r} is under way" in errors
+        assert "`runnerd pulls` lists them" in errors
+
+
+def test_files_are_imported_and_addresses_pulled(
+    daemon: DaemonProcess, gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who takes one command for the other is told so; the name is told that a file was given."""
+    for where in ("https://example.org/x.gguf", "hf.co/org/repo"):
+        code, _, errors = runnerd(daemon, "import", where)
+        assert (code, f"`runnerd pull {where}`" in errors) == (1, True)
+    monkeypatch.chdir(gguf)
+    for command in ("run", "load", "show", "pull"):
+        code, _, errors = runnerd(daemon, command, "./tiny.gguf")
+        assert (code, "`runnerd import ./tiny.gguf`" in errors) == (2, True)
+    for words in (("run", "tiny.gguf", "Hello"), ("pull", "tiny.gguf")):
+        code, _, errors = runnerd(daemon, *words)
+        assert (code, "`runnerd import tiny.gguf`" in errors) == (1, True), errors
+    assert runnerd(daemon, "import", "tiny.gguf", "--tag", "one")[1].startswith("imported one (")
+    out = runnerd(daemon, "import", "tiny.gguf", "--tag", "Two:x")[1]
+    assert re.fullmatch(r"imported two:x \(sha256:\w+\), also called one\n", out)
+    out = runnerd(daemon, "import", "tiny.gguf")[1]
+    assert re.fullmatch(r"imported tiny\S* \(sha256:\w+\), also called one, two:x\n", out), out
+    for name in json.loads(runnerd(daemon, "ls", "--json")[1])[0]["tags"]:
+        assert runnerd(daemon, "rm", name)[0] == 0
 
 
 def test_purge_is_not_a_model(daemon: DaemonProcess, gguf: Path) -> None:

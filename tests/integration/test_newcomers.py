@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from tests.integration.test_cli import runnerd
 from tests.support.chats import DEMO, PROMPT, command
 from tests.support.daemon import DaemonProcess, running
 from tests.support.tmux import screen
+from tests.support.waiting import SECONDS
 
 pytestmark = pytest.mark.engine
 
@@ -49,6 +53,19 @@ def test_what_is_here_stays_where_a_pull_of_it_fails(daemon: DaemonProcess) -> N
     """It is said, so that nobody looks for it in vain."""
     status, _, err = runnerd(daemon, "pull", "mine")
     assert (status, "; mine stays as it is here" in err) == (1, True), err
+
+
+def test_a_daemon_that_is_there_already(daemon: DaemonProcess) -> None:
+    """`make serve` a second time asks that one, and speaks of no Ctrl-C that would stop it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "runnerd", "serve", "--first-run"],
+        env={**os.environ, "RUNNERD_RUNTIME_DIR": str(daemon.runtime_dir)},
+        capture_output=True, text=True, timeout=120 * SECONDS,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "answers at" in done.stdout
+    assert "stays; none was started here" in done.stdout
+    assert "Ctrl-C" not in done.stdout
 
 
 def test_loads_are_no_chats(daemon: DaemonProcess) -> None:

@@ -106,6 +106,35 @@ def test_a_users_way(daemon: DaemonProcess) -> None:
     assert not any(key_digest(secret) in daemon.text() for secret in secrets)
 
 
+@pytest.mark.parametrize("command", ["add", "edit"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--models", ""),
+        ("--models", " "),
+        ("--models", ", ,"),
+        ("--models", "ai/*", "--models", ""),
+        ("--expires", ""),
+        ("--may", ""),
+        ("--limit", ""),
+        ("--limit", "requests_per_minute="),
+    ],
+    ids="=".join,
+)
+def test_a_variable_that_is_not_set_gives_nothing(
+    daemon: DaemonProcess, command: str, option: tuple[str, ...]
+) -> None:
+    """An empty restriction is a mistake, and not one less: nobody is made, nothing is changed."""
+    if command == "edit":
+        narrow = ("--models", "ai/*", "--limit", "requests_per_minute=1", "--expires", "1d")
+        assert runnerd(daemon, "user", "add", "eve", *narrow)[0] == 0
+    before = document(daemon, "user", "list")
+    status, _, said = runnerd(daemon, "user", command, "eve", *option)
+    assert status in (1, 2)
+    assert option[-2] in said or repr(option[-1]) in said
+    assert document(daemon, "user", "list") == before
+
+
 def test_keys(daemon: DaemonProcess) -> None:
     """add, list, rotate and rm: a key that was replaced or revoked is gone."""
     runnerd(daemon, "user", "add", "ann")

@@ -38,6 +38,14 @@ def test_options_may_stand_anywhere(arguments: list[str]) -> None:
         (["submit"], "required: model\n"),
         (["embed"], "`runnerd embed --help`"),
         (["ls", "more"], "unrecognized argument more"),
+        (["pull", "m", "--sha256", ""], "--sha256: the value is empty: is a variable not set?"),
+        (["serve", "--config="], "--config: the value is empty"),
+        (["--host", " ", "ls"], "--host: the value is empty"),
+        (["key", "list", ""], "the value is empty"),
+        (["run", "m", "--temperature", "nan"], "--temperature: nan is no number"),
+        (["submit", "m", "--temperature", "-inf"], "--temperature: "),
+        (["submit", "m", "--temperature", "1e999"], "1e999 is no number that can be used"),
+        (["submit", "m", "--temperature", "hot"], "hot is no number that can be used"),
     ],
 )
 def test_mistakes_are_told_with_what_was_meant(

@@ -35,6 +35,9 @@ def test_forms_of_responses(tmp_path: Path) -> None:
     file = tmp_path / "schema.json"
     file.write_text('\ufeff{"a": 1}')
     assert response_format(str(file)) == schema
+    for number in ("nan", "inf", "-1e999"):
+        with pytest.raises(ClientError, match="takes a number"):
+            set_parameter({}, "temperature", number)
     for text in ("{", str(tmp_path)):
         with pytest.raises(ClientError):
             response_format(text)

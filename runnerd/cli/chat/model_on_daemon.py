@@ -13,7 +13,7 @@ from runnerd.cli.chat.sampling import PARAMETERS
 from runnerd.cli.client import Client, DaemonError
 from runnerd.cli.model_paths import model_path
 from runnerd.cli.near_models import explained
-from runnerd.cli.pull import pull_missing
+from runnerd.cli.pull import pull_missing, refuse_file
 from runnerd.cli.tables import print_fields
 from runnerd.cli.terminal import spinner
 from runnerd.errors import ClientError, RunnerdError
@@ -76,6 +76,8 @@ def see_to(client: Client, options: argparse.Namespace) -> None:
     try:
         load_now(client, options.model, options.keep_alive)
     except DaemonError as error:
+        if error.answer_status == NOT_FOUND:
+            refuse_file(options.model)
         if error.answer_status != NOT_FOUND or not _wanted(options, error):
             raise
         if status := pull_missing(options.host, options.model):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,11 @@ def set_parameter(parameters: dict[str, object], name: str, text: str) -> str:
         parameters[field] = [*(stored if isinstance(stored, list) else []), text]
     else:
         try:
-            parameters[field] = kind(text)
-        except ValueError as error:
+            number = kind(text)
+            if not math.isfinite(number):
+                raise ValueError(text)
+            parameters[field] = number
+        except (ValueError, OverflowError) as error:
             what = "a whole number" if kind is int else "a number"
             raise ClientError(f"{name} takes {what}, and {text!r} is none") from error
     return f"{known} = {json.dumps(parameters[field], ensure_ascii=False)}"

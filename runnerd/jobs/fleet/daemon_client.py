@@ -12,6 +12,7 @@ import aiohttp
 
 from runnerd.errors import Displaced, RunnerdError
 from runnerd.models.reference import one_spelling
+from runnerd.sockets.found_connector import FoundConnector
 
 _LOOK_SECONDS = 10.0
 _MOST_BYTES = 64 << 20  # of a response
@@ -71,14 +72,17 @@ class HostView:
 
 
 class DaemonClient:
-    """Speaks to one daemon; `address` is unix:///path or http(s)://host:port."""
+    """Speaks to one daemon; `address` is unix:///path or http(s)://host:port, `found` one that
+    nobody has named (`runnerd.sockets.found`).
+    """
 
-    def __init__(self, address: str, key: str = "") -> None:
+    def __init__(self, address: str, key: str = "", *, found: bool = False) -> None:
+        unix = FoundConnector if found else aiohttp.UnixConnector
         self.address = address
         is_unix = address.startswith("unix://")
         self._base = "http://localhost" if is_unix else address.rstrip("/")
         connector = (
-            aiohttp.UnixConnector(address.removeprefix("unix://"), limit=0)
+            unix(address.removeprefix("unix://"), limit=0)
             if is_unix
             else aiohttp.TCPConnector(limit=0)
         )
