@@ -204,7 +204,7 @@ class Daemon:
             ) from error
         directory = RuntimeDirectory(settings.runtime_dir)
         directory.prepare()
-        locks = []
+        locks: list[DirectoryLock] = []
         for path, purpose in (
             (settings.runtime_dir, "the runtime directory"),
             (state_dir, "the state directory"),
