@@ -193,8 +193,6 @@ class Daemon:
     ) -> tuple[Path, RuntimeDirectory, list[DirectoryLock]]:
         """Create and lock both directories: one daemon owns each."""
         settings = self._settings
-        directory = RuntimeDirectory(settings.runtime_dir)
-        directory.prepare()
         state_dir = settings.state_dir
         try:
             state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -204,7 +202,9 @@ class Daemon:
                 f"cannot use the state directory {state_dir}: {error.strerror}; "
                 "set another one with --state-dir"
             ) from error
-        locks = []
+        directory = RuntimeDirectory(settings.runtime_dir)
+        directory.prepare()
+        locks: list[DirectoryLock] = []
         for path, purpose in (
             (settings.runtime_dir, "the runtime directory"),
             (state_dir, "the state directory"),
@@ -212,6 +212,8 @@ class Daemon:
             lock = DirectoryLock(path, purpose)
             lock.acquire()
             stack.callback(lock.release)
+            if not locks:  # as long as the runtime directory is ours
+                stack.callback(directory.leave)
             locks.append(lock)
         return state_dir, directory, locks
 

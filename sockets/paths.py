@@ -164,6 +164,14 @@ class RuntimeDirectory:
             )
         _make_private(self.runners)
 
+    def leave(self) -> None:
+        """Remove the directory that was made elsewhere for the runners' sockets, where it is empty:
+        nobody knows whose it is.  To be called under the directory's lock.
+        """
+        if self.shortened:
+            with contextlib.suppress(OSError):
+                self.runners.rmdir()
+
     def _check_short_base(self) -> None:
         """Refuse a base that is no better, or where others could swap our directory for theirs."""
         try:

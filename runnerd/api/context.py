@@ -18,7 +18,7 @@ from runnerd.api.page_requests import check_page
 from runnerd.api.protollm.desks import Desk
 from runnerd.backends.interface import Backend
 from runnerd.config import Settings
-from runnerd.errors import ClientError, Unauthorized
+from runnerd.errors import ClientError, PayloadTooLarge, Unauthorized
 from runnerd.jobs.service import Jobs
 from runnerd.llms.parts import LLMParts
 from runnerd.models.catalog import Catalog
@@ -129,18 +129,18 @@ def models_of(request: web.Request) -> Catalog:
 
 
 async def read_body(request: web.Request, most: int = _JSON_LIMIT) -> bytes:
-    """The body of a control request, all of it.  Raises errors.ClientError for a large one."""
+    """The body of a control request, all of it.  Raises errors.PayloadTooLarge."""
     pieces, size = [], 0
     while size <= most and (piece := await request.content.read(_JSON_LIMIT + 1)):
         pieces.append(piece)
         size += len(piece)
     if size > most:
-        raise ClientError(f"the request body exceeds {most} bytes")
+        raise PayloadTooLarge(f"the request body exceeds {most} bytes; send less at once")
     return b"".join(pieces)
 
 
 async def json_body(request: web.Request, most: int = _JSON_LIMIT) -> dict[str, Any]:
-    """Return the request's JSON object.  Raises errors.ClientError."""
+    """Return the request's JSON object.  Raises errors.ClientError, PayloadTooLarge."""
     document = json_object(await read_body(request, most))
     request[DOCUMENT] = document
     return document

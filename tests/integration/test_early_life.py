@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runnerd.sockets.paths import RuntimeDirectory
 from tests.support.daemon import DaemonProcess
 from tests.support.waiting import LIMIT, wait_for
 
@@ -83,3 +84,29 @@ def test_closed_streams(closed: tuple[int, ...], tmp_path: Path) -> None:
         assert "stopped" in (daemon.state_dir / "logs" / "runnerd.log").read_text()
     finally:
         daemon.close()
+
+
+def test_nothing_is_left_of_a_long_runtime_directory(tmp_path: Path) -> None:
+    """The folder that the runners' sockets are in instead goes, also where a start has failed."""
+    first, second = (DaemonProcess(tmp_path / "d") for _ in range(2))
+    folders = []
+    for daemon in (first, second):
+        # Short enough for the control socket, too long for those of runners.
+        long = daemon.runtime_dir / ("x" * (91 - len(str(daemon.runtime_dir))))
+        daemon.runtime_dir, daemon.socket = long, long / "runnerd.sock"
+        folders.append(RuntimeDirectory(long).runners)
+        assert long not in folders[-1].parents
+    try:
+        first.start()
+        assert folders[0].is_dir()
+        second.start(ready=False)
+        assert second.process is not None
+        assert second.process.wait(LIMIT) == 1
+        assert "uses the state directory" in second.text()
+        assert folders[0].is_dir()
+        assert first.terminate() == 0
+        assert not any(folder.exists() for folder in folders)
+    finally:
+        for daemon in (first, second):
+            daemon.close()
+            daemon.runtime_dir.parent.rmdir()

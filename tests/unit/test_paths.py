@@ -313,6 +313,24 @@ def test_long_root_falls_back_to_a_private_short_directory(
     assert directory.clear_stale() == [path]
 
 
+def test_nothing_is_left_of_the_fallback(short: Path, tmp_path: Path) -> None:
+    """Once it is empty; below the root everything stays, which is found there."""
+    directory = RuntimeDirectory(deep(tmp_path, 150), short_base=short)
+    directory.prepare()
+    socket_file = directory.runner_socket("k")
+    bound(socket_file).close()
+    directory.leave()
+    assert list(directory.runners.iterdir()) == [socket_file]
+    directory.clear_stale()
+    directory.leave()
+    directory.leave()
+    assert list(short.iterdir()) == []
+    usual = RuntimeDirectory(short / "run")
+    usual.prepare()
+    usual.leave()
+    assert usual.runners.is_dir()
+
+
 def test_fallback_made_by_a_stranger_is_refused(
     short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

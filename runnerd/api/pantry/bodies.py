@@ -19,7 +19,13 @@ from aiohttp import web
 
 from runnerd.api.context import CONTEXT, name_principal, read_body
 from runnerd.api.pantry.wire import Credentials
-from runnerd.errors import ClientError, Unauthorized, UnprocessableBody, UnsupportedMediaType
+from runnerd.errors import (
+    ClientError,
+    PayloadTooLarge,
+    Unauthorized,
+    UnprocessableBody,
+    UnsupportedMediaType,
+)
 
 T = TypeVar("T")
 
@@ -36,7 +42,10 @@ async def identify(request: web.Request) -> None:
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise UnsupportedMediaType("Expected request with `Content-Type: application/json`")
-    request[_BODY] = await read_body(request)
+    try:
+        request[_BODY] = await read_body(request)
+    except PayloadTooLarge as error:  # the original's routes know 400, 415 and 422
+        raise ClientError(error.message) from error
     said = decoded(request, Credentials)
     if said.user_id is None and said.api_key is None:
         return
