@@ -46,8 +46,8 @@ def fault_of_folder(
     if found.st_uid not in owners:
         return f"belongs to uid {found.st_uid}, not to us (uid {os.geteuid()}); remove it"
     if found.st_mode & writers:
-        bits = "go-w" if writers & stat.S_IWGRP else "o-w"
-        return f"may be changed by everybody; run `chmod {bits} {folder}`"
+        who, bits = ("others", "go-w") if writers & stat.S_IWGRP else ("everybody", "o-w")
+        return f"may be changed by {who}; run `chmod {bits} {folder}`"
     return None
 
 
@@ -66,7 +66,8 @@ def expected_listeners(path: str) -> frozenset[int]:
     if stat.S_ISLNK(found.st_mode):
         raise StrangersSocket(f"{folder} is a symbolic link of uid {found.st_uid}")
     if (fault := fault_of_folder(folder, found, uids, _OTHERS)) is not None:
-        raise StrangersSocket(f"{folder} {fault.partition(';')[0]}")
+        ours = found.st_uid == os.geteuid()  # only then the advice is for us
+        raise StrangersSocket(f"{folder} {fault if ours else fault.partition(';')[0]}")
     return uids
 
 

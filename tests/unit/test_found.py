@@ -43,7 +43,7 @@ def test_our_own_folder(open_to_all: Path) -> None:
 def test_a_folder_that_others_may_write_to(open_to_all: Path, mode: int) -> None:
     """They can put a socket there before the daemon does, sticky or not."""
     folder = folder_in(open_to_all, mode=mode)
-    with pytest.raises(StrangersSocket, match="may be changed by"):
+    with pytest.raises(StrangersSocket, match=r"may be changed by others; run `chmod go-w"):
         expected_listeners(f"{folder}/runnerd.sock")
 
 
