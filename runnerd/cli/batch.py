@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -33,10 +34,14 @@ def batch(options: argparse.Namespace) -> int:
     file = _upload(client, options.file)
     endpoint = options.endpoint or _endpoint(options.file)
     document = {"input_file_id": file["id"], "endpoint": endpoint, "completion_window": "30d"}
-    made = client.json("POST", "/v1/batches", document)
+    made = None
     try:
+        with _interrupted_later():  # what was made and is not known cannot be cancelled
+            made = client.json("POST", "/v1/batches", document)
         done = _followed(client, made["id"], quiet=options.json)
     except KeyboardInterrupt:
+        if made is None:
+            raise
         counts = client.json("POST", f"/v1/batches/{made['id']}/cancel")["request_counts"]
         print(
             f"\nthe batch is cancelled; {counts['completed']} of {counts['total']} requests were"
@@ -55,6 +60,26 @@ def batch(options: argparse.Namespace) -> int:
     if counts["failed"]:
         print(f"{counts['failed']} of {counts['total']} requests failed", file=sys.stderr)
     return 0 if done["status"] == "completed" and not counts["failed"] else 1
+
+
+@contextlib.contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Let a first Ctrl-C wait until the block is over; a second one does not."""
+    came = False
+
+    def note(*_: object) -> None:
+        nonlocal came
+        if came:
+            raise KeyboardInterrupt
+        came = True
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _endpoint(path: Path) -> str:
