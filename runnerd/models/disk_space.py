@@ -43,7 +43,7 @@ def check_space(folder: Path, size: int) -> None:
     if size + _RESERVE_BYTES > free:
         raise InsufficientStorage(
             f"the model needs {binary_size(size)} and the store's disk has {binary_size(free)}"
-            f" free, of which {binary_size(_RESERVE_BYTES)} are kept; remove models with"
+            f" free, where {binary_size(_RESERVE_BYTES)} have to stay free; remove models with"
             " `runnerd rm` or move the state directory"
         )
 
