@@ -47,9 +47,10 @@ def read_address(text: str) -> str:
 
 def unix_address(path: str) -> str:
     """The address of a Unix socket.  Raises errors.ClientError for none."""
-    if not path or "\0" in path:
+    absolute = str(Path(path).absolute())
+    if not path or "\0" in path or absolute != absolute.rstrip():
         raise ClientError("the address names no socket: say unix:///PATH")
-    return f"unix://{Path(path).absolute()}"
+    return f"unix://{absolute}"
 
 
 def _web_address(address: str, said: str) -> str:

@@ -164,4 +164,4 @@ def test_they_count(daemon: DaemonProcess) -> None:
     refused = asked(http, id, [ASK, large])
     assert (refused.status_code, "kept of one user" in refused.text) == (429, True)
     endless = {"type": "text", "text": "x" * (24 * 2**20)}
-    assert asked(http, id, [endless]).status_code == 400
+    assert asked(http, id, [endless]).status_code == 413

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runnerd.cli.daemon_address import read_address
@@ -63,6 +63,7 @@ def test_a_socket_beside_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     Path("runnerd.sock").unlink()
 
 
+@example("0\r/")
 @given(st.text(st.sampled_from("a1:/[]@.?# \0\n%é") | st.characters(), max_size=30))
 def test_whatever_is_said(said: str) -> None:
     """It is an address that can be used, or refused in words."""
