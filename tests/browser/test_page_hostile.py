@@ -14,6 +14,7 @@ from runnerd.models import tiny
 from tests.browser.conftest import go, watched
 from tests.support.daemon import DaemonProcess, running
 from tests.support.hostile_backend import ATTACK, NAME, THOUGHT, installed
+from tests.support.plain_http import NO_TLS
 
 CHAT = {"model": NAME, "messages": [{"role": "user", "content": ATTACK}], "stream": True}
 VIEWS = ("Overview", "Models", "Requests", "Logs", "Approvals", "Users", "Sessions", "Jobs")
@@ -53,8 +54,12 @@ def fill(daemon: DaemonProcess) -> None:
     user = http.post("/runnerd/users", json=said).json()
     headers = {"Authorization": f"Bearer {user['key']}"}
     asked = {"type": "permissions", "may": ["session", "load_llm"], "reason": ATTACK[:200]}
-    assert httpx.post(f"{daemon.address}/runnerd/approvals", json=asked, headers=headers).is_success
-    refused = httpx.get(daemon.address, headers={"Origin": f"http://x.example/{ATTACK}"})
+    assert httpx.post(
+        f"{daemon.address}/runnerd/approvals", json=asked, headers=headers, verify=NO_TLS
+    ).is_success
+    refused = httpx.get(
+        daemon.address, headers={"Origin": f"http://x.example/{ATTACK}"}, verify=NO_TLS
+    )
     assert refused.status_code == 403  # it is in the log now
     http.post("/v1/chat/completions", json={**CHAT, "model": ATTACK})
     http.post("/runnerd/jobs", json={"model": NAME, "prompt": ATTACK})

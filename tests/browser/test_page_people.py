@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import go, told
 from tests.support.daemon import DaemonProcess
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import SECONDS, wait_for
 
 
@@ -36,7 +37,9 @@ def test_a_user_from_beginning_to_end(page: Page, daemon: DaemonProcess) -> None
     page.get_by_label("Tokens per day").fill("5000")
     page.get_by_role("dialog").get_by_role("button", name="Add").click()
     key = page.get_by_role("dialog").locator(".copyable-text").inner_text()
-    asked = httpx.get(f"{daemon.address}/runnerd/me", headers={"Authorization": f"Bearer {key}"})
+    asked = httpx.get(
+        f"{daemon.address}/runnerd/me", headers={"Authorization": f"Bearer {key}"}, verify=NO_TLS
+    )
     assert asked.json()["name"] == "ann"
     page.get_by_role("button", name="I have it").click()
     card = page.get_by_role("article", name="ann")
@@ -71,7 +74,9 @@ def test_a_user_from_beginning_to_end(page: Page, daemon: DaemonProcess) -> None
 def refused(daemon: DaemonProcess, key: str) -> bool:
     """Whether a key does not count."""
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx.get(f"{daemon.address}/runnerd/me", headers=headers).status_code == 401
+    return (
+        httpx.get(f"{daemon.address}/runnerd/me", headers=headers, verify=NO_TLS).status_code == 401
+    )
 
 
 def test_approvals_come_by_themselves(page: Page, daemon: DaemonProcess) -> None:
@@ -80,7 +85,10 @@ def test_approvals_come_by_themselves(page: Page, daemon: DaemonProcess) -> None
     go(page, "Approvals")
     expect(page.get_by_text("Nothing waits for a decision")).to_be_visible()
     with httpx.Client(
-        base_url=daemon.address, headers={"Authorization": f"Bearer {key}"}, timeout=60 * SECONDS
+        base_url=daemon.address,
+        headers={"Authorization": f"Bearer {key}"},
+        timeout=60 * SECONDS,
+        verify=NO_TLS,
     ) as user:
         permissions = {"type": "permissions", "may": ["session", "load_llm"], "reason": "Friday"}
         user.post("/runnerd/approvals", json=permissions)

@@ -19,6 +19,7 @@ from runnerd.cli.ui import _uids
 from runnerd.models import tiny
 from tests.browser.conftest import go, watched
 from tests.support.daemon import DaemonProcess
+from tests.support.plain_http import NO_TLS
 from tests.support.strangers import NOBODY, ask_as, needs_root
 from tests.support.waiting import SECONDS, wait_for
 
@@ -57,7 +58,7 @@ def test_the_page_over_the_socket(chromium: Browser, daemon: DaemonProcess, tmp_
         expect(page.locator(".copyable-text").first).to_contain_text(str(daemon.socket))
         cookie = page.context.cookies()
         assert [each["httpOnly"] for each in cookie if each["name"] == "runnerd_page"] == [True]
-        assert httpx.get(url).status_code == 403  # used
+        assert httpx.get(url, verify=NO_TLS).status_code == 403  # used
 
 
 def test_models_of_the_hosts_disk(
@@ -103,7 +104,7 @@ def test_another_user_of_the_host(daemon: DaemonProcess, tmp_path: Path) -> None
         parts = urlsplit(url)
         response = ask_as(NOBODY, parts.netloc, "GET", f"{parts.path}?{parts.query}")
         assert response.status == 403, response
-        assert httpx.get(url).status_code == 303
+        assert httpx.get(url, verify=NO_TLS).status_code == 303
 
 
 def test_whose_browsers_come_in() -> None:

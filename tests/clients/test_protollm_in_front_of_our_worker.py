@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.integration.test_worker import ANSWER, QUESTION, Site, running_site
+from tests.support.plain_http import NO_TLS
 from tests.support.ports import reserved_port
 from tests.support.waiting import SECONDS, wait_for
 
@@ -59,7 +60,9 @@ def running_api(site: Site, version: str, *arguments: str) -> Iterator[httpx.Cli
             stderr=subprocess.DEVNULL,
         )
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120 * SECONDS) as client:
+            with httpx.Client(
+                base_url=f"http://127.0.0.1:{port}", timeout=120 * SECONDS, verify=NO_TLS
+            ) as client:
                 wait_for(lambda: _answers(client), "the published API", limit=60 * SECONDS)
                 yield client
         finally:

@@ -13,6 +13,7 @@ from runnerd.models import tiny
 from runnerd.models.gotemplates.rendering import render
 from tests.support.clients import ollama_client
 from tests.support.daemon import DaemonProcess, running
+from tests.support.plain_http import NO_TLS
 
 pytestmark = pytest.mark.engine
 
@@ -191,7 +192,10 @@ def test_a_jinja_template_is_taken_as_it_is(daemon: DaemonProcess) -> None:
 def test_what_cannot_be_translated_is_refused(daemon: DaemonProcess) -> None:
     """The error says which part, and nothing is made."""
     body = {"model": "no", "from": "demo-a", "stream": False, "template": "{{ .Prompt }}{{ .Foo }}"}
-    response = httpx.post(f"{daemon.address}/api/create", json=body)
+    response = httpx.post(f"{daemon.address}/api/create", json=body, verify=NO_TLS)
     assert response.status_code == 400
     assert ".Foo" in response.json()["error"]
-    assert httpx.post(f"{daemon.address}/api/show", json={"model": "no"}).status_code == 404
+    assert (
+        httpx.post(f"{daemon.address}/api/show", json={"model": "no"}, verify=NO_TLS).status_code
+        == 404
+    )

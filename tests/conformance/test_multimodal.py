@@ -22,6 +22,7 @@ from PIL import Image
 from tests.support.clients import anthropic_client, ollama_client, openai_client
 from tests.support.daemon import DaemonProcess, running
 from tests.support.media import png, wav
+from tests.support.plain_http import NO_TLS
 from tests.support.projectors import IMAGE_TOKENS, SOUND_TOKENS, create_seer
 
 pytestmark = pytest.mark.engine
@@ -196,10 +197,10 @@ def test_what_is_no_image_is_refused(daemon: DaemonProcess, image: object) -> No
     """With a 4xx, and the model goes on."""
     asked = {"model": "seer", "prompt": "Look", "stream": False, "options": _OPTIONS}
     url = f"{daemon.address}/api/generate"
-    answer = httpx.post(url, json={**asked, "images": [image]})
+    answer = httpx.post(url, json={**asked, "images": [image]}, verify=NO_TLS)
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]
-    assert httpx.post(url, json={**asked, "images": []}).status_code == 200
+    assert httpx.post(url, json={**asked, "images": []}, verify=NO_TLS).status_code == 200
 
 
 @pytest.mark.covers("POST /v1/chat/completions", "image_url:data")

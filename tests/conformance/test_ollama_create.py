@@ -16,6 +16,7 @@ from runnerd.models import tiny
 from tests.support.clients import ollama_client
 from tests.support.daemon import DaemonProcess, running
 from tests.support.ggufs import adapter
+from tests.support.plain_http import NO_TLS
 from tests.support.registry import running_registry
 from tests.support.waiting import wait_for
 
@@ -56,8 +57,8 @@ def test_a_file_is_sent_and_becomes_a_model(client: ollama.Client, daemon: Daemo
     digest = client.create_blob(path)
     assert digest == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
     url = f"{daemon.address}/api/blobs/{digest}"
-    assert httpx.head(url).status_code == 200
-    assert httpx.post(url, content=path.read_bytes()).status_code == 200
+    assert httpx.head(url, verify=NO_TLS).status_code == 200
+    assert httpx.post(url, content=path.read_bytes(), verify=NO_TLS).status_code == 200
     steps = [
         step.status for step in client.create("made", files={"any name.gguf": digest}, stream=True)
     ]
@@ -68,7 +69,7 @@ def test_a_file_is_sent_and_becomes_a_model(client: ollama.Client, daemon: Daemo
         "success",
     ]
     assert client.generate("made", NAME, options=GREEDY).response == "My name is Demo B."
-    assert httpx.head(url).status_code == 200
+    assert httpx.head(url, verify=NO_TLS).status_code == 200
     assert client.create("made", files={"x": digest}).status == "success"
 
 
@@ -76,14 +77,14 @@ def test_blobs_are_held_to_their_digest(daemon: DaemonProcess) -> None:
     """Another content is refused and leaves nothing; so is what is no digest."""
     digest = "sha256:" + "0" * 64
     url = f"{daemon.address}/api/blobs/{digest}"
-    answer = httpx.post(url, content=b"something else")
+    answer = httpx.post(url, content=b"something else", verify=NO_TLS)
     assert answer.status_code == 400
     assert "is not" in answer.json()["error"]
-    assert httpx.head(url).status_code == 404
+    assert httpx.head(url, verify=NO_TLS).status_code == 404
     for wrong in ("sha256:xyz", "..%2f..%2fetc", "sha256:" + "A" * 64, "md5:" + "0" * 32):
         wrong_url = f"{daemon.address}/api/blobs/{wrong}"
-        assert httpx.post(wrong_url, content=b"x").status_code in (400, 404)
-        assert httpx.head(wrong_url).status_code in (400, 404)
+        assert httpx.post(wrong_url, content=b"x", verify=NO_TLS).status_code in (400, 404)
+        assert httpx.head(wrong_url, verify=NO_TLS).status_code in (400, 404)
     folder = daemon.state_dir / "models"
     assert list((folder / "uploads").iterdir()) == list((folder / "tmp").iterdir()) == []
 
@@ -97,7 +98,9 @@ def test_a_client_that_leaves_its_upload_leaves_nothing(daemon: DaemonProcess) -
 
     folder = daemon.state_dir / "models"
     with pytest.raises((httpx.HTTPError, ConnectionError)):
-        httpx.post(f"{daemon.address}/api/blobs/sha256:{'1' * 64}", content=endless())
+        httpx.post(
+            f"{daemon.address}/api/blobs/sha256:{'1' * 64}", content=endless(), verify=NO_TLS
+        )
     wait_for(lambda: not list((folder / "tmp").iterdir()), "the temporary file to go")
     assert not list((folder / "uploads").iterdir())
 
@@ -206,15 +209,19 @@ def test_an_owners_context_is_the_last_word(daemon: DaemonProcess) -> None:
     daemon.http.post("/engines/unload", json={"all": True})
     owned = daemon.http.post("/engines/_configure", json={"model": "demo-a", "context-size": 512})
     assert owned.status_code < 300, owned.text
-    answer = httpx.post(f"{daemon.address}/api/generate", json=body)
+    answer = httpx.post(f"{daemon.address}/api/generate", json=body, verify=NO_TLS)
     assert "512" in answer.headers["warning"]
     [context] = [
-        m["context_length"] for m in httpx.get(f"{daemon.address}/api/ps").json()["models"]
+        m["context_length"]
+        for m in httpx.get(f"{daemon.address}/api/ps", verify=NO_TLS).json()["models"]
     ]
     assert context == 512
     daemon.http.post("/engines/unload", json={"all": True})
     daemon.http.post("/engines/_configure", json={"model": "demo-a", "context-size": None})
-    assert "warning" not in httpx.post(f"{daemon.address}/api/generate", json=body).headers
+    assert (
+        "warning"
+        not in httpx.post(f"{daemon.address}/api/generate", json=body, verify=NO_TLS).headers
+    )
 
 
 @pytest.mark.covers("options", "num_gpu", "unknown", how="ignored", note="said in a Warning header")
@@ -222,15 +229,21 @@ def test_what_does_not_act_is_said(daemon: DaemonProcess) -> None:
     """Options of loading and unknown ones are in a Warning, and never break the head."""
     body = {"model": "demo-a", "prompt": NAME, "stream": False}
     options = {"num_gpu": 3, "numa": True, "x\r\nEvil: 1": 1, "num_predict": 1}
-    answer = httpx.post(f"{daemon.address}/api/generate", json={**body, "options": options})
+    answer = httpx.post(
+        f"{daemon.address}/api/generate", json={**body, "options": options}, verify=NO_TLS
+    )
     assert answer.status_code == 200
     assert "evil" not in answer.headers
     assert "num_gpu" in answer.headers["warning"]
     assert "numa; no such option" in answer.headers["warning"]
-    answer = httpx.post(f"{daemon.address}/api/generate", json={**body, "stream": True})
+    answer = httpx.post(
+        f"{daemon.address}/api/generate", json={**body, "stream": True}, verify=NO_TLS
+    )
     assert "warning" not in answer.headers
     for wrong in ({"num_ctx": "big"}, {"use_mmap": 1}, {"stop": [1]}, {"top_k": 1.5}):
-        answer = httpx.post(f"{daemon.address}/api/generate", json={**body, "options": wrong})
+        answer = httpx.post(
+            f"{daemon.address}/api/generate", json={**body, "options": wrong}, verify=NO_TLS
+        )
         assert answer.status_code == 400
         assert next(iter(wrong)) in answer.json()["error"]
 
@@ -296,17 +309,19 @@ def test_uploads_count_for_the_quota(tmp_path: Path) -> None:
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     with running(tmp_path, env={"RUNNERD_STORE_QUOTA": "1000000"}) as daemon:
         url = f"{daemon.address}/api/blobs"
-        assert httpx.post(f"{url}/{digest}", content=content).status_code == 201
+        assert httpx.post(f"{url}/{digest}", content=content, verify=NO_TLS).status_code == 201
         other = content + b"x"
         name = f"sha256:{hashlib.sha256(other).hexdigest()}"
         for body in (other, iter([other])):
-            answer = httpx.post(f"{url}/{name}", content=body)
+            answer = httpx.post(f"{url}/{name}", content=body, verify=NO_TLS)
             assert answer.status_code == 507
             assert "store_quota" in answer.json()["error"]
         assert not list((daemon.state_dir / "models" / "tmp").iterdir())
         made = {"model": "b", "files": {"b.gguf": digest}, "stream": False}
-        assert httpx.post(f"{daemon.address}/api/create", json=made).status_code == 200
-        assert httpx.head(f"{url}/{digest}").status_code == 200
+        assert (
+            httpx.post(f"{daemon.address}/api/create", json=made, verify=NO_TLS).status_code == 200
+        )
+        assert httpx.head(f"{url}/{digest}", verify=NO_TLS).status_code == 200
 
 
 def test_uploads_that_nobody_takes_up_are_pruned(daemon: DaemonProcess) -> None:
@@ -314,9 +329,9 @@ def test_uploads_that_nobody_takes_up_are_pruned(daemon: DaemonProcess) -> None:
     content = b"nobody's"
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     url = f"{daemon.address}/api/blobs/{digest}"
-    assert httpx.post(url, content=content).status_code == 201
+    assert httpx.post(url, content=content, verify=NO_TLS).status_code == 201
     assert daemon.http.post("/models/prune").json()["freed_bytes"] >= len(content)
-    assert httpx.head(url).status_code == 404
+    assert httpx.head(url, verify=NO_TLS).status_code == 404
 
 
 def test_who_leaves_ends_the_making(tmp_path: Path) -> None:
@@ -335,10 +350,12 @@ def test_who_leaves_ends_the_making(tmp_path: Path) -> None:
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     engine = json.dumps({"llama.cpp": {"path": str(tools / "llama-server")}})
     with running(tmp_path / "daemon", env={"RUNNERD_BACKENDS": engine}) as daemon:
-        httpx.post(f"{daemon.address}/api/blobs/{digest}", content=content)
+        httpx.post(f"{daemon.address}/api/blobs/{digest}", content=content, verify=NO_TLS)
         temporary = daemon.state_dir / "models" / "tmp"
         body = {"model": "left", "files": {"full.gguf": digest}, "quantize": "q8_0"}
-        with httpx.stream("POST", f"{daemon.address}/api/create", json=body) as answer:
+        with httpx.stream(
+            "POST", f"{daemon.address}/api/create", json=body, verify=NO_TLS
+        ) as answer:
             wait_for(lambda: list(temporary.iterdir()), "the tool to write")
             assert answer.status_code == 200
         # Who has read all that was sent leaves without a reset, and nothing more is sent: the
@@ -347,7 +364,7 @@ def test_who_leaves_ends_the_making(tmp_path: Path) -> None:
         assert not daemon.engines()
         assert daemon.http.post("/api/show", json={"model": "left"}).status_code == 404
         url = f"{daemon.address}/api/blobs/{digest}"
-        assert httpx.head(url).status_code == 200  # what was sent is still there
+        assert httpx.head(url, verify=NO_TLS).status_code == 200  # what was sent is still there
 
 
 @pytest.mark.parametrize(
@@ -370,7 +387,9 @@ def test_wrong_recipes_are_refused(
     daemon: DaemonProcess, body: dict[str, Any], status: int, text: str
 ) -> None:
     """Each with what is wrong; nothing is made."""
-    answer = httpx.post(f"{daemon.address}/api/create", json={"stream": False, **body})
+    answer = httpx.post(
+        f"{daemon.address}/api/create", json={"stream": False, **body}, verify=NO_TLS
+    )
     assert text in answer.json()["error"]
     assert answer.status_code == status
 

@@ -16,6 +16,7 @@ from runnerd.api.ollama.context_codec import remember
 from tests.support.clients import ollama_client
 from tests.support.daemon import DaemonProcess, running
 from tests.support.ggufs import write_coder
+from tests.support.plain_http import NO_TLS
 
 pytestmark = pytest.mark.engine
 
@@ -47,7 +48,9 @@ def client(daemon: DaemonProcess) -> Iterator[ollama.Client]:
 
 def post(daemon: DaemonProcess, path: str, **body: Any) -> httpx.Response:
     """Send what the client cannot express."""
-    return httpx.post(f"{daemon.address}{path}", json={"stream": False, **body}, timeout=60)
+    return httpx.post(
+        f"{daemon.address}{path}", json={"stream": False, **body}, timeout=60, verify=NO_TLS
+    )
 
 
 @pytest.mark.covers("POST /api/generate", "context", note="opaque: no tokens")
@@ -257,7 +260,7 @@ def test_separators_inside_a_text_do_not_break_lines(daemon: DaemonProcess) -> N
     odd = "\u0085\u2028\u2029\x0c\U0001f999"
     tell = [{"role": "user", "content": f'Repeat "{odd}".'}]
     body = {"model": "demo-a", "messages": tell, "stream": True, "options": {"num_predict": 40}}
-    text = httpx.post(f"{daemon.address}/api/chat", json=body, timeout=60).content
+    text = httpx.post(f"{daemon.address}/api/chat", json=body, timeout=60, verify=NO_TLS).content
     assert text.isascii()
     assert all(json.loads(line) for line in text.decode().splitlines())
 
@@ -283,14 +286,17 @@ def test_curl_needs_no_header(daemon: DaemonProcess) -> None:
     """Ollama's examples are `curl -d`; what a web page could send is still refused."""
     body = b'{"model": "demo-a", "prompt": "What is your name?", "stream": false}'
     url, form = f"{daemon.address}/api/generate", "application/x-www-form-urlencoded"
-    answer = httpx.post(url, content=body, headers={"content-type": form})
+    answer = httpx.post(url, content=body, headers={"content-type": form}, verify=NO_TLS)
     assert answer.json()["response"] == "My name is Demo A."
     for headers in (
         {"content-type": "text/plain"},
         {"content-type": form, "sec-fetch-site": "none"},
         {"content-type": form, "origin": "http://localhost:1"},
     ):
-        assert httpx.post(url, content=body, headers=headers).status_code in (403, 415)
+        assert httpx.post(url, content=body, headers=headers, verify=NO_TLS).status_code in (
+            403,
+            415,
+        )
 
 
 @pytest.mark.parametrize(
@@ -307,7 +313,7 @@ def test_curl_needs_no_header(daemon: DaemonProcess) -> None:
 def test_broken_text_is_a_clear_error(daemon: DaemonProcess, body: bytes) -> None:
     """Bytes that are no text, and what is no object: 400 with a reason."""
     for path in ("chat", "generate", "embed", "show", "create"):
-        answer = httpx.post(f"{daemon.address}/api/{path}", content=body)
+        answer = httpx.post(f"{daemon.address}/api/{path}", content=body, verify=NO_TLS)
         assert answer.status_code == 400, (path, answer.text)
         assert isinstance(answer.json()["error"], str)
 
@@ -316,7 +322,11 @@ def test_half_a_letter_is_told_as_a_missing_one(daemon: DaemonProcess) -> None:
     """As JavaScript's programs cut texts; a name with one is a model that is not here."""
     for prompt in (b"\\ud83d", b"\\udc00x\\ud800"):
         body = b'{"model": "demo-a", "stream": false, "prompt": "%s"}' % prompt
-        response = httpx.post(f"{daemon.address}/api/generate", content=body, timeout=60)
+        response = httpx.post(
+            f"{daemon.address}/api/generate", content=body, timeout=60, verify=NO_TLS
+        )
         assert response.status_code == 200, response.text
     body = b'{"model": "\\ud800", "prompt": "x"}'
-    assert httpx.post(f"{daemon.address}/api/generate", content=body).status_code in (400, 404)
+    assert httpx.post(
+        f"{daemon.address}/api/generate", content=body, verify=NO_TLS
+    ).status_code in (400, 404)

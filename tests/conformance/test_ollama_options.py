@@ -11,6 +11,7 @@ import pytest
 
 from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
+from tests.support.plain_http import NO_TLS
 
 pytestmark = pytest.mark.engine
 
@@ -36,14 +37,18 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
         daemon.import_model(_DEMO / "demo-a.gguf", "demo-a")
         daemon.import_model(_DEMO / "demo-embed.gguf", "demo-embed")
         made = {"model": "thinker", "from": "demo-a", "template": _THINKING, "stream": False}
-        assert httpx.post(f"{daemon.address}/api/create", json=made).status_code == 200
+        assert (
+            httpx.post(f"{daemon.address}/api/create", json=made, verify=NO_TLS).status_code == 200
+        )
         yield daemon
 
 
 def said(daemon: DaemonProcess, **options: Any) -> str:
     """Return what the random model says to the same prompt."""
     body = {"model": "tiny", "prompt": "Once", "raw": True, "stream": False}
-    response = httpx.post(f"{daemon.address}/api/generate", json={**body, "options": options})
+    response = httpx.post(
+        f"{daemon.address}/api/generate", json={**body, "options": options}, verify=NO_TLS
+    )
     assert response.status_code == 200, response.text
     return str(response.json()["response"])
 
@@ -61,7 +66,7 @@ def test_numbers_that_ollama_takes(daemon: DaemonProcess) -> None:
     """Whatever is below none is no limit of a response."""
     body = {"model": "demo-a", "prompt": "What is your name?", "stream": False}
     asked = {**body, "options": {"num_predict": -2, "top_k": 40.0}}
-    response = httpx.post(f"{daemon.address}/api/generate", json=asked).json()
+    response = httpx.post(f"{daemon.address}/api/generate", json=asked, verify=NO_TLS).json()
     assert (response["response"], response["done_reason"]) == ("My name is Demo A.", "stop")
 
 
@@ -105,7 +110,9 @@ def test_every_option_is_taken(daemon: DaemonProcess) -> None:
     loading = {"num_batch": 64, "main_gpu": 0, "use_mmap": False, "num_thread": 1}
     body = {"model": "tiny", "prompt": "x", "raw": True, "stream": False}
     options = {**loading, "num_keep": 2, "num_predict": 1, "mirostat": 0}
-    response = httpx.post(f"{daemon.address}/api/generate", json={**body, "options": options})
+    response = httpx.post(
+        f"{daemon.address}/api/generate", json={**body, "options": options}, verify=NO_TLS
+    )
     assert response.status_code == 200
     assert all(name in response.headers["warning"] for name in (*loading, "mirostat"))
     assert "num_keep" not in response.headers["warning"]
@@ -115,11 +122,11 @@ def test_owners_come_between_the_request_and_the_maker(daemon: DaemonProcess) ->
     """What is configured for a model counts above its own parameters and below a request's."""
     url = f"{daemon.address}/api"
     made = {"model": "owned", "from": "tiny", "parameters": {"num_predict": 3}, "stream": False}
-    assert httpx.post(f"{url}/create", json=made).status_code == 200
+    assert httpx.post(f"{url}/create", json=made, verify=NO_TLS).status_code == 200
     body = {"model": "owned", "prompt": "x", "raw": True, "stream": False}
 
     def tokens(**options: Any) -> int:
-        response = httpx.post(f"{url}/generate", json={**body, "options": options})
+        response = httpx.post(f"{url}/generate", json={**body, "options": options}, verify=NO_TLS)
         return int(response.json()["eval_count"])
 
     def configure(**said: Any) -> None:
@@ -144,10 +151,12 @@ def test_think_reaches_the_template(daemon: DaemonProcess, think: Any, name: str
     body = {"model": "thinker", "think": think, "stream": False, "options": options}
     asked = "What is your name?"
     chat = httpx.post(
-        f"{url}/chat", json={**body, "messages": [{"role": "user", "content": asked}]}
+        f"{url}/chat",
+        json={**body, "messages": [{"role": "user", "content": asked}]},
+        verify=NO_TLS,
     )
-    text = httpx.post(f"{url}/generate", json={**body, "prompt": asked})
-    shown = httpx.post(f"{url}/show", json={"model": "thinker"}).json()
+    text = httpx.post(f"{url}/generate", json={**body, "prompt": asked}, verify=NO_TLS)
+    shown = httpx.post(f"{url}/show", json={"model": "thinker"}, verify=NO_TLS).json()
     assert "thinking" in shown["capabilities"]
     for message in (chat.json()["message"], {"content": text.json()["response"], **text.json()}):
         spoken = message["content"] + message.get("thinking", "")
@@ -158,18 +167,20 @@ def test_think_reaches_the_template(daemon: DaemonProcess, think: Any, name: str
 def test_embed_takes_options_and_keep_alive(daemon: DaemonProcess) -> None:
     """The model is gone when it was to be, and wrong options are refused."""
     body = {"model": "demo-embed", "input": "a cat", "keep_alive": "7m"}
-    assert httpx.post(f"{daemon.address}/api/embed", json=body).status_code == 200
+    assert httpx.post(f"{daemon.address}/api/embed", json=body, verify=NO_TLS).status_code == 200
     [runner] = [r for r in daemon.ps() if r["model_name"] == "demo-embed"]
     assert runner["keep_alive"] == "7m0s"
     wrong = {**body, "options": {"num_ctx": "x"}}
-    assert httpx.post(f"{daemon.address}/api/embed", json=wrong).status_code == 400
+    assert httpx.post(f"{daemon.address}/api/embed", json=wrong, verify=NO_TLS).status_code == 400
 
 
 @pytest.mark.covers("POST /api/show", "verbose")
 def test_show_says_more_when_asked(daemon: DaemonProcess) -> None:
     """Name and template are in the metadata only then."""
     url = f"{daemon.address}/api/show"
-    brief = httpx.post(url, json={"model": "demo-a"}).json()["model_info"]
-    verbose = httpx.post(url, json={"model": "demo-a", "verbose": True}).json()["model_info"]
+    brief = httpx.post(url, json={"model": "demo-a"}, verify=NO_TLS).json()["model_info"]
+    verbose = httpx.post(url, json={"model": "demo-a", "verbose": True}, verify=NO_TLS).json()[
+        "model_info"
+    ]
     assert brief.keys() < verbose.keys()
     assert verbose["general.name"] == "Demo A"

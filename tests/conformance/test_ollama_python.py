@@ -14,6 +14,7 @@ import pytest
 from tests.support.clients import ollama_client
 from tests.support.daemon import DaemonProcess, running
 from tests.support.fileserver import serving
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.engine
@@ -234,7 +235,7 @@ def test_errors(client: ollama.Client, daemon: DaemonProcess) -> None:
     with pytest.raises(ollama.ResponseError, match="not found"):
         list(client.chat("nobody", messages=NAME, stream=True))
     for body in ({}, {"model": "demo-a", "messages": "x"}, {"model": "demo-a", "options": 3}):
-        answer = httpx.post(f"{daemon.address}/api/chat", json=body)
+        answer = httpx.post(f"{daemon.address}/api/chat", json=body, verify=NO_TLS)
         assert answer.status_code == 400
         assert isinstance(answer.json()["error"], str)
     with pytest.raises(ollama.ResponseError, match="does not support"):

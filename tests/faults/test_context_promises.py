@@ -21,6 +21,7 @@ import pytest
 
 from tests.support.daemon import DaemonProcess, running
 from tests.support.kinds import KINDS, Size, write_kind
+from tests.support.plain_http import NO_TLS
 
 pytestmark = [
     *(pytest.mark.engine, pytest.mark.long),
@@ -188,7 +189,9 @@ def test_what_is_shown_is_what_is_reserved(daemon: DaemonProcess) -> None:
     argv = next(e.cmdline() for e in daemon.engines() if runner["model_name"] in e.cmdline())
     assert argv[argv.index("--ctx-size") + 1] == str(4 * CONTEXT)
     with httpx.Client(
-        transport=httpx.HTTPTransport(uds=runner["socket"].replace(".sock", "/e.sock"))
+        transport=httpx.HTTPTransport(
+            uds=runner["socket"].replace(".sock", "/e.sock"), verify=NO_TLS
+        )
     ) as engine:
         slots = json.loads(engine.get("http://engine/slots").text)
     assert [slot["n_ctx"] for slot in slots] == [CONTEXT] * 4

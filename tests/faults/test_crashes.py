@@ -18,6 +18,7 @@ import pytest
 
 from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import SECONDS, wait_for
 from tests.support.wire import Wire, post
 
@@ -135,7 +136,7 @@ def test_vanished_client_stops_its_generation(
 
 def _idle_slots(guard: str) -> list[dict[str, Any]] | None:
     own = guard.replace(".sock", "/e.sock")
-    with httpx.Client(transport=httpx.HTTPTransport(uds=own)) as client:
+    with httpx.Client(transport=httpx.HTTPTransport(uds=own, verify=NO_TLS)) as client:
         slots = client.get("http://localhost/slots").json()
     busy = any(slot["is_processing"] for slot in slots)
     return None if busy else slots

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.faults.test_taken_over_engine import ORDINARY, PYTHON, Host, host
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import LIMIT, wait_for
 
 RANGE = "60700-60799"
@@ -105,7 +106,7 @@ def test_nobody_is_talked_to_in_its_place() -> None:
             report = this.attack(engine, name, instead=this.folder / "victim.sock")
             assert report[name] is True
             chat = {"model": "one", "messages": [], "aims": {"only": ["nothing"]}}
-            own = httpx.HTTPTransport(uds=str(engine.parent.with_suffix(".sock")))
+            own = httpx.HTTPTransport(uds=str(engine.parent.with_suffix(".sock")), verify=NO_TLS)
             with httpx.Client(transport=own, base_url="http://runner") as runner:
                 assert runner.post("/v1/chat/completions", json=chat).status_code >= 500
             this.daemon.http.post("/v1/chat/completions", json=chat)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.daemon import DaemonProcess, running
 from tests.support.kinds import Size, write_kind
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire, post
 
@@ -52,7 +53,9 @@ def test_a_flood_of_quick_requests_takes_no_place_that_others_want(
         key = greedy.headers["Authorization"]
 
         def flood() -> set[int]:
-            with httpx.Client(base_url=daemon.address, headers={"Authorization": key}) as http:
+            with httpx.Client(
+                base_url=daemon.address, headers={"Authorization": key}, verify=NO_TLS
+            ) as http:
                 return {http.post(path, json=body, timeout=60).status_code for _ in range(40)}
 
         wires = [stack.enter_context(Wire(daemon.address)) for _ in range(2 * SLOTS)]

@@ -25,6 +25,7 @@ from runnerd.backends import landlock, seccomp
 from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, seen_process
 from tests.support.engines import pass_trial
+from tests.support.plain_http import NO_TLS
 
 PROGRAM = Path(__file__).with_name("hostile_engine.py")
 # One that an ordinary user may run; the tests' own may lie in root's home.
@@ -96,7 +97,7 @@ class Host:
         }  # fmt: skip
         if instead is not None:
             aims["instead"] = str(instead)
-        transport = httpx.HTTPTransport(uds=str(engine))
+        transport = httpx.HTTPTransport(uds=str(engine), verify=NO_TLS)
         with httpx.Client(transport=transport, timeout=60) as http:
             response = http.post("http://engine/attack", json={"aims": aims})
         report = response.json()["report"]

@@ -16,6 +16,7 @@ from tests.support.daemon import DaemonProcess, running
 from tests.support.fileserver import FileServer, serving
 from tests.support.ggufs import smallest_model
 from tests.support.members import Join, Member, joining
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import wait_for
 
 PATH = "/runnerd/approvals"
@@ -521,7 +522,7 @@ def test_following(daemon: DaemonProcess, join: Join) -> None:
     with daemon.client() as client:
         owners, anns = Stream(client), Stream(ann.http)
         wait_for(lambda: owners.states() == anns.states() == [("ann", "pending")], "the first")
-        with httpx.Client(base_url=daemon.address, headers=bob.http.headers) as http:
+        with httpx.Client(base_url=daemon.address, headers=bob.http.headers, verify=NO_TLS) as http:
             other = http.post(PATH, json={"type": "permissions", "may": ["session"]}).json()
         decide(daemon.http, other, "reject")
         decide(daemon.http, first, "accept")
@@ -560,7 +561,9 @@ def test_a_superuser_no_more(daemon: DaemonProcess, join: Join) -> None:
 def test_streams_of_one_user(daemon: DaemonProcess, join: Join) -> None:
     """There are eight at most, and one that has ended makes room."""
     ann = join("ann")
-    with httpx.Client(base_url=daemon.address, headers=ann.http.headers, timeout=60) as http:
+    with httpx.Client(
+        base_url=daemon.address, headers=ann.http.headers, timeout=60, verify=NO_TLS
+    ) as http:
         streams = [http.build_request("GET", PATH, params={"follow": "true"}) for _ in range(9)]
         opened = [http.send(stream, stream=True) for stream in streams]
         assert [response.status_code for response in opened] == [200] * 8 + [429]
@@ -579,7 +582,7 @@ def _follows(http: httpx.Client) -> bool:
 def test_without_a_key(tmp_path: Path) -> None:
     """Requests are users': who is let in without a key has none, and cannot make any."""
     with running(tmp_path / "daemon", env={"RUNNERD_REQUIRE_KEYS": "1"}) as daemon:
-        with httpx.Client(base_url=daemon.address) as http:
+        with httpx.Client(base_url=daemon.address, verify=NO_TLS) as http:
             headers = {"X-Forwarded-For": "10.0.0.9"}
             assert http.get(PATH, headers=headers).status_code == 401
             said = {"type": "permissions", "may": ["session"]}

@@ -18,6 +18,7 @@ import pytest
 from runnerd.jobs.changes import MOST_FOLLOWERS
 from tests.integration.test_user_commands import runnerd
 from tests.support.daemon import DaemonProcess, running
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import SECONDS, wait_for
 
 SHORT = {"model": "tiny", "prompt": "Hello", "parameters": {"max_tokens": 4}}
@@ -246,7 +247,7 @@ def test_a_key_that_is_rotated(native: DaemonProcess) -> None:
     http = native.http
     made = http.post("/runnerd/users", json={"name": "rita"}).json()
     with httpx.Client(
-        base_url=native.address, headers={"Authorization": f"Bearer {made['key']}"}
+        base_url=native.address, headers={"Authorization": f"Bearer {made['key']}"}, verify=NO_TLS
     ) as rita:
         blocker = submitted(http, LONG)
         wait_for(lambda: state(http, blocker) == "running", "it to run")
@@ -266,7 +267,7 @@ def test_a_key_that_is_rotated_under_a_prompt(native: DaemonProcess) -> None:
     http = native.http
     made = http.post("/runnerd/users", json={"name": "rosa"}).json()
     with httpx.Client(
-        base_url=native.address, headers={"Authorization": f"Bearer {made['key']}"}
+        base_url=native.address, headers={"Authorization": f"Bearer {made['key']}"}, verify=NO_TLS
     ) as rosa:
         id = submitted(rosa, LONG)
         wait_for(lambda: http.get(f"/runnerd/jobs/{id}").json()["output"], "it to answer")
@@ -322,7 +323,7 @@ def test_no_door_gives_a_higher_priority(native: DaemonProcess) -> None:
     made = http.post("/runnerd/users", json=said).raise_for_status().json()
     line = {"custom_id": "a", "url": "/v1/chat/completions", "body": {"model": model}}
     with httpx.Client(
-        base_url=native.address, headers={"Authorization": f"Bearer {made['key']}"}
+        base_url=native.address, headers={"Authorization": f"Bearer {made['key']}"}, verify=NO_TLS
     ) as lou:
         submitted(lou, SHORT | {"priority": 50})
         text = {"app": "gridrepublic:text-inference", "commandLine": '{"inputs": ["a"]}'}
@@ -345,7 +346,9 @@ def test_too_many_followers(native: DaemonProcess) -> None:
     job = submitted(native.http, LONG)
     wait_for(lambda: state(native.http, job) == "running", "it to run")
     path = f"/runnerd/jobs/{job}?follow"
-    with httpx.Client(base_url=native.address, limits=httpx.Limits(), timeout=60) as client:
+    with httpx.Client(
+        base_url=native.address, limits=httpx.Limits(), timeout=60, verify=NO_TLS
+    ) as client:
         with contextlib.ExitStack() as stack:
             for _ in range(MOST_FOLLOWERS):
                 assert stack.enter_context(client.stream("GET", path)).status_code == 200

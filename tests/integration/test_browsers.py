@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.support.daemon import DaemonProcess, running
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import wait_for
 
 PAGE = "http://localhost:3000"
@@ -37,7 +38,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 @pytest.fixture
 def http(daemon: DaemonProcess) -> Iterator[httpx.Client]:
     """A client over TCP, as a browser is one."""
-    with httpx.Client(base_url=daemon.address) as client:
+    with httpx.Client(base_url=daemon.address, verify=NO_TLS) as client:
         yield client
 
 
@@ -204,7 +205,7 @@ def test_names_beyond_loopback(tmp_path: Path) -> None:
         own = subprocess.run(["uname", "-n"], capture_output=True, text=True).stdout.strip()
         user = {"name": "page", "may": ["view_llms"]}
         key = daemon.http.post("/runnerd/users", json=user).json()["key"]
-        with httpx.Client(base_url=address, headers={"x-api-key": key}) as http:
+        with httpx.Client(base_url=address, headers={"x-api-key": key}, verify=NO_TLS) as http:
             for name in (
                 own,
                 f"{own}.local",

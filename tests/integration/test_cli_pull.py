@@ -19,6 +19,7 @@ from tests.integration.test_cli import runnerd
 from tests.support.daemon import DaemonProcess, running
 from tests.support.fileserver import FileServer, serving
 from tests.support.ggufs import smallest_model
+from tests.support.plain_http import NO_TLS
 from tests.support.registry import running_registry
 from tests.support.waiting import wait_for
 
@@ -67,7 +68,7 @@ def test_push_and_pull(tmp_path: Path, gguf: Path) -> None:
         assert pushed[:2] == (0, f"Model pushed successfully: {name}\n")
         base = f"http://{registry.host}/v2/team/tiny/manifests/v1"
         accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
-        found = httpx.get(base, headers=accept).json()
+        found = httpx.get(base, headers=accept, verify=NO_TLS).json()
         assert found["artifactType"] == "application/vnd.cncf.model.manifest.v1+json"
 
 

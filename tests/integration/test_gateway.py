@@ -14,6 +14,7 @@ import pytest
 from tests.support.chats import DEMO
 from tests.support.daemon import DaemonProcess, running
 from tests.support.gateways import HAPROXY, People, retried, running_haproxy
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import SECONDS, until, wait_for
 
 pytestmark = pytest.mark.skipif(HAPROXY is None, reason="needs haproxy (apt install haproxy)")
@@ -33,7 +34,7 @@ class Site:
         self.root = root
         self.daemons = daemons
         self.address = address
-        self.http = httpx.Client(base_url=address, timeout=60 * SECONDS)
+        self.http = httpx.Client(base_url=address, timeout=60 * SECONDS, verify=NO_TLS)
 
     def chat(self, model: str) -> httpx.Response:
         """One short chat through the gateway."""

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.support.daemon import DaemonProcess
+from tests.support.plain_http import NO_TLS
 
 
 @pytest.fixture
@@ -59,7 +60,9 @@ def test_a_folder_without_models(daemon: DaemonProcess, tmp_path: Path) -> None:
 
 def test_nobody_is_told_over_tcp(daemon: DaemonProcess, tmp_path: Path) -> None:
     """The daemon may read what others may not."""
-    response = httpx.get(f"{daemon.address}/runnerd/files", params={"path": str(tmp_path)})
+    response = httpx.get(
+        f"{daemon.address}/runnerd/files", params={"path": str(tmp_path)}, verify=NO_TLS
+    )
     assert response.status_code == 403
     with daemon.stranger("ann", may=["superuser"]) as ann:
         assert ann.get("/runnerd/files", params={"path": str(tmp_path)}).status_code == 403

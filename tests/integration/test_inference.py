@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.support.daemon import DaemonProcess
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import wait_for
 
 CHAT = {
@@ -53,7 +54,7 @@ def test_curl_needs_no_content_type_on_the_unix_socket(
     path, body = "/engines/llama.cpp/v1/chat/completions", json.dumps(CHAT).encode()
     response = native.http.post(path, content=body, headers=headers)
     assert response.status_code == 200, response.text
-    refused = httpx.post(native.address + path, content=body, headers=headers)
+    refused = httpx.post(native.address + path, content=body, headers=headers, verify=NO_TLS)
     assert refused.status_code == 415
     assert "Content-Type: application/json" in refused.json()["error"]["message"]
 
@@ -142,7 +143,9 @@ def test_wrong_model_is_misdirected(daemon: DaemonProcess) -> None:
         request = CHAT | {"model": name}
         bound = daemon.http.post(f"/runners/{runner['id']}/v1/chat/completions", json=request)
         assert bound.status_code == status, bound.text
-        with httpx.Client(transport=httpx.HTTPTransport(uds=runner["socket"])) as client:
+        with httpx.Client(
+            transport=httpx.HTTPTransport(uds=runner["socket"], verify=NO_TLS)
+        ) as client:
             own = client.post("http://localhost/v1/chat/completions", json=request)
         assert own.status_code == status, own.text
         if status == 421:

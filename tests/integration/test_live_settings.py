@@ -22,6 +22,7 @@ from tests.integration.test_pulls import events
 from tests.support.daemon import JSON, DaemonProcess, running
 from tests.support.fileserver import FileServer, serving
 from tests.support.hub import HubServer, running_hub
+from tests.support.plain_http import NO_TLS
 from tests.support.strangers import NOBODY, ask_as
 from tests.support.waiting import SECONDS, wait_for
 from tests.support.wire import Wire, post
@@ -246,7 +247,9 @@ def page(live: Live, sources: Sources) -> None:
 
 @row
 def allowed_hosts(live: Live, sources: Sources) -> None:
-    with httpx.Client(base_url=live.daemon.address, headers={"Host": "models.example"}) as client:
+    with httpx.Client(
+        base_url=live.daemon.address, headers={"Host": "models.example"}, verify=NO_TLS
+    ) as client:
         assert client.get("/health").status_code == 403
         live.set(allowed_hosts=["models.example"])
         assert client.get("/health").status_code == 200
@@ -255,7 +258,7 @@ def allowed_hosts(live: Live, sources: Sources) -> None:
 @row
 def allowed_origins(live: Live, sources: Sources) -> None:
     headers = {"Origin": "https://page.example"}
-    with httpx.Client(base_url=live.daemon.address, headers=headers) as client:
+    with httpx.Client(base_url=live.daemon.address, headers=headers, verify=NO_TLS) as client:
         assert client.get("/health").status_code == 403
         live.set(allowed_origins=["https://page.example"])
         assert client.get("/health").status_code == 200
@@ -264,7 +267,7 @@ def allowed_origins(live: Live, sources: Sources) -> None:
 @row
 def local_origins(live: Live, sources: Sources) -> None:
     headers = {"Origin": "http://localhost:3000"}
-    with httpx.Client(base_url=live.daemon.address, headers=headers) as client:
+    with httpx.Client(base_url=live.daemon.address, headers=headers, verify=NO_TLS) as client:
         assert client.get("/health").status_code == 200
         live.set(local_origins=False)
         assert client.get("/health").status_code == 403
@@ -289,13 +292,13 @@ def jobs(live: Live, sources: Sources) -> None:
 
 def _users_over_tcp(live: Live) -> int:
     """What is answered over TCP to who may manage users, on a connection of its own."""
-    return httpx.get(f"{live.daemon.address}/runnerd/users").status_code
+    return httpx.get(f"{live.daemon.address}/runnerd/users", verify=NO_TLS).status_code
 
 
 def _models_of_a_stranger(live: Live) -> int:
     """What another user of this host is answered, as is a program that a proxy passes on."""
     headers = {"X-Forwarded-For": "198.51.100.1"}
-    return httpx.get(f"{live.daemon.address}/models", headers=headers).status_code
+    return httpx.get(f"{live.daemon.address}/models", headers=headers, verify=NO_TLS).status_code
 
 
 @row

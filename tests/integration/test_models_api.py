@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.support.daemon import DaemonProcess, running
+from tests.support.plain_http import NO_TLS
 
 
 @pytest.fixture
@@ -109,7 +110,9 @@ def test_import_by_path_is_not_offered_over_tcp(daemon: DaemonProcess, gguf: Pat
     """A path from the network is never opened."""
 
     response = httpx.post(
-        f"{daemon.address}/models/import", json={"path": str(gguf / "tiny.gguf"), "tag": "x"}
+        f"{daemon.address}/models/import",
+        json={"path": str(gguf / "tiny.gguf"), "tag": "x"},
+        verify=NO_TLS,
     )
     assert response.status_code == 403
     assert "/models/load" in response.json()["error"]["message"]
@@ -119,8 +122,8 @@ def test_foreign_host_and_origin_are_refused_over_tcp(daemon: DaemonProcess) -> 
     """DNS rebinding and cross-site requests are stopped before any handler runs."""
 
     url = f"{daemon.address}/models"
-    assert httpx.get(url).status_code == 200
-    assert httpx.get(url, headers={"host": "evil.com"}).status_code == 403
+    assert httpx.get(url, verify=NO_TLS).status_code == 200
+    assert httpx.get(url, headers={"host": "evil.com"}, verify=NO_TLS).status_code == 403
     assert httpx.get(url, headers={"origin": "https://evil.com"}).status_code == 403
 
 

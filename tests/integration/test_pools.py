@@ -19,6 +19,7 @@ import pytest
 from runnerd.models import tiny
 from tests.support.daemon import JSON, DaemonProcess, running
 from tests.support.engines import fake_engine
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.engine
@@ -451,7 +452,7 @@ def test_nobody_inherits_the_context_of_another_client(pool: DaemonProcess) -> N
     ]
     with ThreadPoolExecutor(8) as threads:
         others = [threads.submit(say, pool.http, each, "Hello!") for each in crowd]
-        with httpx.Client(base_url=pool.address, timeout=60) as client:
+        with httpx.Client(base_url=pool.address, timeout=60, verify=NO_TLS) as client:
             for _ in range(4):
                 again: Conversation = []
                 say(client, again, "What is your name?")

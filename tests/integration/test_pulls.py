@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.daemon import JSON, DaemonProcess, running
 from tests.support.ggufs import adapter, projector
+from tests.support.plain_http import NO_TLS
 from tests.support.registry import RegistryProcess, running_registry
 
 
@@ -96,7 +97,7 @@ def test_push_as_modelpack(
     assert last["message"] == "Model pushed successfully"
     base = f"http://{registry.host}/v2/test/packed"
     accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
-    manifest = httpx.get(f"{base}/manifests/v1", headers=accept).json()
+    manifest = httpx.get(f"{base}/manifests/v1", headers=accept, verify=NO_TLS).json()
     assert manifest["artifactType"] == f"{_CNCF}.manifest.v1+json"
     assert manifest["config"]["mediaType"] == f"{_CNCF}.config.v1+json"
     found = {
@@ -113,7 +114,7 @@ def test_push_as_modelpack(
         "modelfile/params.json": f"{_CNCF}.weight.config.v1.raw",
         "modelfile/messages.json": f"{_CNCF}.weight.config.v1.raw",
     }
-    config = httpx.get(f"{base}/blobs/{manifest['config']['digest']}").json()
+    config = httpx.get(f"{base}/blobs/{manifest['config']['digest']}", verify=NO_TLS).json()
     assert config["config"]["format"] == "gguf"
     assert config["config"]["quantization"] == model["config"]["quantization"]
     assert config["modelfs"] == {

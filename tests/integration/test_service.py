@@ -19,6 +19,7 @@ import pytest
 
 from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running, seen_process
+from tests.support.plain_http import NO_TLS
 from tests.support.ports import reserved_port
 from tests.support.waiting import SECONDS, wait_for
 
@@ -102,9 +103,9 @@ def activated(folder: Path, state: Path) -> Iterator[tuple[subprocess.Popen[byte
 def test_sockets_of_systemd(folder: Path, tmp_path: Path) -> None:
     """Both listeners serve, none of our own is opened, and the file outlives the daemon."""
     with activated(folder, tmp_path) as (process, path, port):
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path), verify=NO_TLS)) as client:
             assert client.get("http://localhost/health").status_code == 200
-        assert httpx.get(f"http://127.0.0.1:{port}/version").status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{port}/version", verify=NO_TLS).status_code == 200
         assert not (folder / "run" / "runnerd.sock").exists()
         listening = seen_process(process.pid).net_connections("inet")
         assert {one.laddr.port for one in listening if one.status == psutil.CONN_LISTEN} == {port}
@@ -120,7 +121,7 @@ def test_engines_inherit_no_listener(folder: Path, tmp_path: Path) -> None:
     gguf = tmp_path / "tiny.gguf"
     tiny.write_completion_model(gguf)
     with activated(folder, tmp_path / "state") as (process, path, _):
-        transport = httpx.HTTPTransport(uds=str(path))
+        transport = httpx.HTTPTransport(uds=str(path), verify=NO_TLS)
         with httpx.Client(transport=transport, timeout=60 * SECONDS) as client:
             document = {"path": str(gguf), "tag": "tiny"}
             client.post("http://localhost/models/import", json=document).raise_for_status()
@@ -146,7 +147,7 @@ def test_a_restart_loses_no_client(folder: Path, tmp_path: Path) -> None:
         listener.bind(str(folder / "held.sock"))
         listener.listen()
         old = stack.enter_context(handed_over(listener, folder, tmp_path / "state"))
-        transport = httpx.HTTPTransport(uds=listener.getsockname())
+        transport = httpx.HTTPTransport(uds=listener.getsockname(), verify=NO_TLS)
         with httpx.Client(transport=transport, timeout=60 * SECONDS) as client:
             document = {"path": str(gguf), "tag": "tiny"}
             client.post("http://localhost/models/import", json=document).raise_for_status()
@@ -270,7 +271,9 @@ def test_sighup_brings_settings_into_force(tmp_path: Path) -> None:
             daemon.process.send_signal(signal.SIGHUP)
             wait_for(lambda: daemon.text().count("SIGHUP: ") >= reloads, "the reload")
 
-        with httpx.Client(base_url=daemon.address, headers={"Host": "models.example"}) as client:
+        with httpx.Client(
+            base_url=daemon.address, headers={"Host": "models.example"}, verify=NO_TLS
+        ) as client:
             assert client.get("/health").status_code == 403
             reload('allowed_hosts = ["models.example"]\nidle_timeout = 5\n')
             assert "SIGHUP: changed settings: allowed_hosts, idle_timeout" in daemon.text()

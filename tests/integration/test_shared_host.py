@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.daemon import DaemonProcess, running
 from tests.support.members import Join, Member, joining
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire, get
 
@@ -173,7 +174,7 @@ def test_kept_responses_belong_to_who_asked(join: Join) -> None:
 @contextmanager
 def streaming(member: Member) -> Iterator[httpx.Response]:
     """A stream over the Unix socket, which stands still while it is not read: buffers are small."""
-    transport = httpx.HTTPTransport(uds=str(member.daemon.socket))
+    transport = httpx.HTTPTransport(uds=str(member.daemon.socket), verify=NO_TLS)
     with (
         httpx.Client(
             transport=transport,
@@ -456,7 +457,7 @@ def test_a_runners_own_socket(daemon: DaemonProcess, join: Join) -> None:
     daemon.http.post("/v1/completions", json=body).raise_for_status()
     socket = next(each["socket"] for each in daemon.ps() if "tiny" in each["model_name"])
     bare = join("bare", may=["bare_model"])
-    transport = httpx.HTTPTransport(uds=socket)
+    transport = httpx.HTTPTransport(uds=socket, verify=NO_TLS)
     with httpx.Client(transport=transport, base_url="http://localhost", timeout=60) as http:
 
         def status(member: Member | None, key: str = "") -> int:

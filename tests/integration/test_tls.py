@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.support.daemon import running
+from tests.support.plain_http import NO_TLS
 
 
 def certify(folder: Path, name: str) -> tuple[Path, Path]:
@@ -108,8 +109,8 @@ def test_wider_than_loopback_takes_keys_and_tls(tmp_path: Path) -> None:
         with running(tmp_path / "d", *flags, env=env, ready=missing is None) as daemon:
             if missing is None:
                 address = daemon.address.replace("0.0.0.0", "127.0.0.1")
-                assert httpx.get(f"{address}/models").status_code == 401
-                assert httpx.get(f"{address}/health").status_code == 200
+                assert httpx.get(f"{address}/models", verify=NO_TLS).status_code == 401
+                assert httpx.get(f"{address}/health", verify=NO_TLS).status_code == 200
                 assert daemon.http.get("/models").status_code == 200
                 continue
             assert daemon.process is not None

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.support.daemon import DaemonProcess, running
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.engine
@@ -112,7 +113,9 @@ def test_a_runner_is_known_by_each_of_its_models(daemon: DaemonProcess) -> None:
     bound = f"/runners/{runner['id']}"
     statuses = {name: ask(daemon, name, bound).status_code for name in ("base", "brief", "narrow")}
     assert statuses == {"base": 200, "brief": 200, "narrow": 421}
-    with httpx.Client(transport=httpx.HTTPTransport(uds=runner["socket"]), timeout=60) as client:
+    with httpx.Client(
+        transport=httpx.HTTPTransport(uds=runner["socket"], verify=NO_TLS), timeout=60
+    ) as client:
         for name, status in {"ada": 200, "base": 200, "narrow": 421, "nobody": 421}.items():
             body = {"model": name, "messages": ASKED, "max_tokens": 1}
             response = client.post("http://localhost/v1/chat/completions", json=body)

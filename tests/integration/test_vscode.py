@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.support.daemon import DaemonProcess, running
+from tests.support.plain_http import NO_TLS
 
 pytestmark = pytest.mark.engine
 
@@ -41,7 +42,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 @pytest.fixture
 def vscode(daemon: DaemonProcess) -> Iterator[httpx.Client]:
     """Over TCP, as an editor comes."""
-    with httpx.Client(base_url=daemon.address, timeout=60) as client:
+    with httpx.Client(base_url=daemon.address, timeout=60, verify=NO_TLS) as client:
         yield client
 
 

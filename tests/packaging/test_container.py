@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from tests.packaging.conftest import ROOT, roomy_folder
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import SECONDS, wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.packages, pytest.mark.timeout(1500 * SECONDS)]
@@ -176,7 +177,7 @@ def test_container_answers_and_stops(containers: Containers, sockets: Path) -> N
 
     wait_for(healthy, "the daemon in the container")
     ask("import", "/var/lib/runnerd/demo-a.gguf", "--tag", "demo-a")
-    transport = httpx.HTTPTransport(uds=str(sockets / "runnerd.sock"))
+    transport = httpx.HTTPTransport(uds=str(sockets / "runnerd.sock"), verify=NO_TLS)
     with httpx.Client(transport=transport, timeout=60 * SECONDS) as client:
         question = {"role": "user", "content": "What is runnerd?"}
         asked = {"model": "demo-a", "messages": [question]}

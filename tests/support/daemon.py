@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from tests.support import preloaded
+from tests.support.plain_http import NO_TLS
 from tests.support.preloaded import ForkedDaemon
 from tests.support.waiting import SECONDS, wait_for
 
@@ -99,7 +100,7 @@ class DaemonProcess:
 
     def client(self) -> httpx.Client:
         """A fresh client on the daemon's Unix socket; close it."""
-        transport = httpx.HTTPTransport(uds=str(self.socket))
+        transport = httpx.HTTPTransport(uds=str(self.socket), verify=NO_TLS)
         return httpx.Client(transport=transport, base_url="http://localhost", timeout=60 * SECONDS)
 
     def stranger(self, name: str = "stranger", **said: Any) -> httpx.Client:
@@ -107,7 +108,9 @@ class DaemonProcess:
         response = self.http.post("/runnerd/users", json={"name": name, **said})
         assert response.status_code == 201, response.text
         headers = {"Authorization": f"Bearer {response.json()['key']}"}
-        return httpx.Client(base_url=self.address, headers=headers, timeout=60 * SECONDS)
+        return httpx.Client(
+            base_url=self.address, headers=headers, timeout=60 * SECONDS, verify=NO_TLS
+        )
 
     @property
     def address(self) -> str:

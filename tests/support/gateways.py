@@ -18,6 +18,7 @@ from typing import Any, Self
 import httpx
 import pytest
 
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import SECONDS
 
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
@@ -79,7 +80,9 @@ class People:
         self._models = models
         self._told_in = told_in
         headers = {"Authorization": f"Bearer {key}"}
-        self._client = httpx.AsyncClient(base_url=address, headers=headers, timeout=60 * SECONDS)
+        self._client = httpx.AsyncClient(
+            base_url=address, headers=headers, timeout=60 * SECONDS, verify=NO_TLS
+        )
 
     @property
     def ended(self) -> int:

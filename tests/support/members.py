@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from tests.support.daemon import DaemonProcess
+from tests.support.plain_http import NO_TLS
 
 
 class Member:
@@ -21,7 +22,10 @@ class Member:
         self.id, self.key, self.key_id = document["id"], document["key"], document["key_id"]
         self.daemon = daemon
         self.http = httpx.Client(
-            base_url=daemon.address, headers={"Authorization": f"Bearer {self.key}"}, timeout=60
+            base_url=daemon.address,
+            headers={"Authorization": f"Bearer {self.key}"},
+            timeout=60,
+            verify=NO_TLS,
         )
 
     def edit(self, **said: Any) -> None:

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import httpx
 
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import SECONDS
 
 PERMISSIONS = (
@@ -111,7 +112,9 @@ class PantryClient:
             # hyperlocal, which pantry-rs is made with, puts the path of the socket into the host.
             self._host = f"{str(target).encode().hex()}:0"
             self._url, self._slashes = httpx.URL("http://localhost"), "/"
-            transport: httpx.HTTPTransport | None = httpx.HTTPTransport(uds=str(target))
+            transport: httpx.HTTPTransport | None = httpx.HTTPTransport(
+                uds=str(target), verify=NO_TLS
+            )
         else:
             self._url, self._slashes, transport = httpx.URL(target), "//", None
             self._host = self._url.netloc.decode()

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.plain_http import NO_TLS
 from tests.support.ports import reserved_port
 from tests.support.waiting import wait_for
 
@@ -40,7 +41,7 @@ class RegistryProcess:
 
     def tags(self, repository: str) -> list[str]:
         """Return the tags of a repository."""
-        response = httpx.get(f"http://{self.host}/v2/{repository}/tags/list")
+        response = httpx.get(f"http://{self.host}/v2/{repository}/tags/list", verify=NO_TLS)
         return list(response.json().get("tags") or []) if response.status_code == 200 else []
 
 

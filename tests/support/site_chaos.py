@@ -21,6 +21,7 @@ import httpx
 
 from runnerd.jobs.fleet.redis_client import GONE
 from tests.integration.test_worker import Site
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import SECONDS, wait_for
 
 CHAOS_SECONDS = float(os.environ.get("CHAOS_SECONDS", "60"))
@@ -138,7 +139,7 @@ class Chaos:
         wait_for(self._daemon_answers, "the daemon", limit=120 * SECONDS)
 
     def _daemon_answers(self) -> bool:
-        transport = httpx.HTTPTransport(uds=str(self.site.daemon.socket))
+        transport = httpx.HTTPTransport(uds=str(self.site.daemon.socket), verify=NO_TLS)
         with httpx.Client(transport=transport, base_url="http://localhost", timeout=5) as client:
             try:
                 return client.get("/health").status_code == 200
