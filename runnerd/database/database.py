@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from runnerd import tasks, threads
@@ -83,7 +83,9 @@ class Database:
             if then is not None and future.exception() is None:
                 loop.call_soon_threadsafe(then, future.result())
 
-        return await asyncio.shield(asyncio.wrap_future(self._writer.submit(work, then=done)))
+        written = asyncio.wrap_future(self._writer.submit(work, then=done))
+        written.add_done_callback(_retrieved)
+        return await asyncio.shield(written)
 
     async def read(self, work: Work[T]) -> T:
         """Carry out work that only reads, in a thread.  Raises as `write` does."""
@@ -173,3 +175,9 @@ class Database:
         """Carry out what waits, and close the file.  Idempotent."""
         self._readers.close()
         await threads.run_to_end(self._writer.close)
+
+
+def _retrieved(future: asyncio.Future[Any]) -> None:
+    """Keep what work raises after its caller was cancelled from asyncio, which would report it."""
+    if not future.cancelled():
+        future.exception()

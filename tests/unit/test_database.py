@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -54,6 +55,27 @@ def held(database: Database) -> Iterator[asyncio.Task[None]]:
 
 def days(connection: Connection) -> list[int]:
     return [row[0] for row in connection.execute("SELECT day FROM usage ORDER BY day")]
+
+
+async def test_work_whose_caller_is_gone(tmp_path: Path) -> None:
+    """Is carried out; where it fails, asyncio does not report what nobody waits for."""
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+    def fail(connection: Connection) -> None:
+        raise Conflict("it is not there any more")
+
+    async with opened(tmp_path) as database:
+        with held(database):
+            gone = spawn(database.write(fail), name="gone")
+            await asyncio.sleep(0)  # it is handed in
+            gone.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await gone
+        await database.write(partial(add, day=1))
+    gc.collect()
+    await asyncio.sleep(0)
+    assert told == []
 
 
 async def test_a_new_database(tmp_path: Path) -> None:
