@@ -20,6 +20,7 @@ def test_several_lines(terminal: Screen) -> None:
     terminal.awaits("...")
     asks(terminal, 'your name?"""', "Your name is Demo A.")
     terminal.press("n", "o")
+    terminal.reads(f"{PROMPT}no")  # the prompt that is awaited next is another one
     terminal.press("C-c")
     terminal.awaits(PROMPT)
     assert leaves(terminal) == 0
