@@ -24,3 +24,9 @@ class FoundConnector(aiohttp.UnixConnector):
             protocol.close()
             raise
         return protocol
+
+
+def unix_connector(path: str, *, found: bool, limit: int = 100) -> aiohttp.UnixConnector:
+    """A connector to a socket, named or `found`; `limit` connections at once, 0 for any number."""
+    kind = FoundConnector if found else aiohttp.UnixConnector
+    return kind(path, limit=limit)

@@ -13,7 +13,7 @@ from runnerd.cli.tables import print_json
 from runnerd.cli.taken_names import check_free
 from runnerd.cli.taking_in import take_in, take_in_archive
 from runnerd.errors import ClientError
-from runnerd.models.reference import HUGGING_FACE_NAMES
+from runnerd.models.reference import is_of_hugging_face
 
 _COMPRESSED = re.compile(r"\.(tar\.\w+|tgz|tbz2?|txz)$", re.IGNORECASE)
 
@@ -42,7 +42,7 @@ def import_models(options: argparse.Namespace) -> int:
 
 def _refuse_address(text: str) -> None:
     """What lies elsewhere is pulled; here it would be a file that there is not."""
-    is_address = "://" in text or text.lower().partition("/")[0] in HUGGING_FACE_NAMES
+    is_address = "://" in text or is_of_hugging_face(text)
     if is_address and not Path(text).exists():
         raise ClientError(
             f"{text} is an address, and import takes files that are here; `runnerd pull {text}`"

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runnerd.cli.client import Client, DaemonError
+from runnerd.cli.daemon_address import DEFAULT_PORT
 from runnerd.cli.model_paths import model_path
 from runnerd.cli.tables import familiar
 from runnerd.errors import ClientError, NotFound
 
-_DEFAULT = "127.0.0.1:12434"
+_DEFAULT = f"127.0.0.1:{DEFAULT_PORT}"
 _NO_KEY = "none"  # clients want some; the daemon takes this one for none
 _PACKAGES = {
     "claude": "npm install -g @anthropic-ai/claude-code",

@@ -21,7 +21,7 @@ from runnerd.cli.tables import familiar, print_json, print_table
 from runnerd.cli.taken_names import check_free
 from runnerd.errors import ClientError, NotFound
 from runnerd.models.pages import model_of_page
-from runnerd.models.reference import HUGGING_FACE_NAMES, Reference
+from runnerd.models.reference import Reference, is_of_hugging_face
 from runnerd.units import binary_size
 
 _INTERRUPTED = 130
@@ -47,7 +47,7 @@ def pull(options: argparse.Namespace) -> int:
         if options.no_draft:
             document["draft"] = False
         if token := os.environ.get("HF_TOKEN"):
-            if model_of_page(model).lower().partition("/")[0] in HUGGING_FACE_NAMES:
+            if is_of_hugging_face(model_of_page(model)):
                 document["bearer-token"] = token
         with sought_elsewhere(Client(options.host), [model]):
             status = _watch(options, "/models/create", document, "pull")
@@ -70,7 +70,7 @@ def _check_names(names: Sequence[str]) -> None:
     Raises errors.InvalidReference.
     """
     for name in map(model_of_page, names):
-        if "://" not in name and name.lower().partition("/")[0] not in HUGGING_FACE_NAMES:
+        if "://" not in name and not is_of_hugging_face(name):
             Reference.parse(name)
 
 

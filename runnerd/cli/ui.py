@@ -15,7 +15,7 @@ from runnerd import threads
 from runnerd.cli.client import Client, credential
 from runnerd.cli.page_forwarder import PageForwarder
 from runnerd.errors import ClientError, StartupError
-from runnerd.sockets.found_connector import FoundConnector
+from runnerd.sockets.found_connector import unix_connector
 from runnerd.sockets.sock_diag import SockDiag
 
 
@@ -42,8 +42,7 @@ def ui(options: argparse.Namespace) -> int:
 async def _serve(client: Client, diag: SockDiag, options: argparse.Namespace) -> None:
     address = client.address
     path = address.removeprefix("unix://") if address.startswith("unix://") else ""
-    unix = FoundConnector if client.found else aiohttp.UnixConnector
-    connector = unix(path) if path else aiohttp.TCPConnector()
+    connector = unix_connector(path, found=client.found) if path else aiohttp.TCPConnector()
     done = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -35,6 +35,11 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
+def is_of_hugging_face(name: str) -> bool:
+    """Whether a model's name, as people write it, begins with one of that hub."""
+    return name.lower().partition("/")[0] in HUGGING_FACE_NAMES
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """A model's name: where it comes from, what it is called, which version.

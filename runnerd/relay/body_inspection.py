@@ -141,10 +141,11 @@ def _check_tools(raw: bytes, limits: Limits) -> None:
         raise PayloadTooLarge(f"tools are larger than {16 * limit} bytes", param="tools")
     if not raw.startswith(b"["):
         return
-    tools = _decode_list(raw)
-    _check_count("tools", len(tools), limits.tools)
-    if len(raw) > limit and any(len(memoryview(tool)) > limit for tool in tools):
-        raise PayloadTooLarge(f"tools are larger than {limit} bytes", param="tools")
+    if len(raw) > min(limit, _ENTRY * limits.tools):
+        tools = _decode_list(raw)
+        _check_count("tools", len(tools), limits.tools)
+        if any(len(memoryview(tool)) > limit for tool in tools):
+            raise PayloadTooLarge(f"tools are larger than {limit} bytes", param="tools")
     _check_unfolding("tools", raw)
 
 

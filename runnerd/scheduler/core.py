@@ -197,6 +197,11 @@ class Scheduler(RequestAdmission):
             ]
         return decisions
 
+    @property
+    def draining(self) -> bool:
+        """Whether nothing more is admitted."""
+        return self._books.draining
+
     def drain(self) -> list[Decision]:
         """Admit nothing more: refuse who waits, stop what has no lease, the rest when it is
         released.

@@ -58,8 +58,6 @@ class Supervisor:
         self._configurations = configurations
         self._tickets = itertools.count(1)
         self._hurried = False
-        self.draining = False
-        """Whether nothing more is admitted, as the daemon ends."""
         parts = build_parts(
             settings,
             backends,
@@ -264,6 +262,11 @@ class Supervisor:
         """How many requests wait for a runner."""
         return self._scheduler.queued
 
+    @property
+    def draining(self) -> bool:
+        """Whether nothing more is admitted, as the daemon ends."""
+        return self._scheduler.draining
+
     # the daemon's life
 
     def settings_changed(self) -> None:
@@ -275,7 +278,6 @@ class Supervisor:
 
     def drain(self) -> None:
         """Admit no further request and stop what is idle; returns at once."""
-        self.draining = True
         self._actions.carry_out(self._scheduler.drain())
 
     async def close(self) -> None:
@@ -290,9 +292,7 @@ class Supervisor:
         self._claims.close()
 
     def hurry(self) -> None:
-        """Nothing more is worth waiting for: end without keeping what runners had evaluated, also
-        those that serve until `close`.
-        """
+        """End without keeping what runners had evaluated, also those that serve until `close`."""
         self._hurried = True
         for runner in self._fleet:
             if runner.state is RunnerState.STOPPING:

@@ -12,7 +12,7 @@ import aiohttp
 
 from runnerd.errors import Displaced, RunnerdError
 from runnerd.models.reference import one_spelling
-from runnerd.sockets.found_connector import FoundConnector
+from runnerd.sockets.found_connector import unix_connector
 
 _LOOK_SECONDS = 10.0
 _MOST_BYTES = 64 << 20  # of a response
@@ -77,12 +77,11 @@ class DaemonClient:
     """
 
     def __init__(self, address: str, key: str = "", *, found: bool = False) -> None:
-        unix = FoundConnector if found else aiohttp.UnixConnector
         self.address = address
         is_unix = address.startswith("unix://")
         self._base = "http://localhost" if is_unix else address.rstrip("/")
         connector = (
-            unix(address.removeprefix("unix://"), limit=0)
+            unix_connector(address.removeprefix("unix://"), found=found, limit=0)
             if is_unix
             else aiohttp.TCPConnector(limit=0)
         )
